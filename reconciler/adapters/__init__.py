@@ -1,0 +1,1 @@
+"""One outside system each; each module is the only importer of its library."""

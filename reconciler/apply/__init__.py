@@ -1,0 +1,1 @@
+"""Carries out a plan's operations and runs jobs; decides nothing."""

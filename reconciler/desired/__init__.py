@@ -1,0 +1,1 @@
+"""Text in, values out: YAML to desired state. No I/O."""

@@ -1,0 +1,1 @@
+"""The store: what happened, what people asked for, what builds printed."""

@@ -1,0 +1,1 @@
+"""What the machine must have, how to check it and how to bring it there."""

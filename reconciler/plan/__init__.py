@@ -1,0 +1,1 @@
+"""Pure decisions: desired, observed, history and now in; a plan out."""
