@@ -1,0 +1,77 @@
+"""All that should run at one revision of the platform repository.
+
+Made by `desired.resolution` out of texts and source states; compared with `Observed` by `plan`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.model.condition import Reason
+from reconciler.model.release import Commit
+from reconciler.model.spec import Diagnostic, PlatformSpec, ProjectSpec
+
+
+@dataclass(frozen=True)
+class Dockerfile:
+    """`text` is written into the build context as `path`; None means the repository's own is used.
+
+    `bases` are the images that its FROM lines name; None where they cannot be told from the text
+    (then no build is ever skipped). `scratch` is not among them.
+    """
+
+    path: str
+    text: str | None
+    bases: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class SourceProblem:
+    """Why an app repository could not be used this time; what runs goes on."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
+class DesiredProject:
+    """One project that should run.
+
+    `commit` is the newest usable commit of the branch; None while the source was never read.
+    `source_key` covers the tree of `source.path` and the build settings, `config_digest` the run
+    settings, `config` the same in printable form; both keys are "" while `commit` is None.
+    `stale`: the spec at this revision is invalid and this is the last good one.
+    """
+
+    spec: ProjectSpec
+    commit: Commit | None = None
+    dockerfile: Dockerfile | None = None
+    source_key: str = ""
+    config_digest: str = ""
+    config: tuple[tuple[str, str], ...] = ()
+    source_problem: SourceProblem | None = None
+    stale: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+@dataclass(frozen=True)
+class Desired:
+    """`revision` is `branch@sha`, "" while none was read.
+
+    `names` are all projects that have a file at the revision, valid or not: what is not among
+    them may be pruned, and only if `complete`: fetched without error and wholly parsed.
+    """
+
+    revision: str
+    platform: PlatformSpec
+    projects: tuple[DesiredProject, ...] = ()
+    names: frozenset[str] = frozenset()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    complete: bool = False
+    problem: str = ""
+
+    def find(self, project_name: str) -> DesiredProject | None:
+        return next((project for project in self.projects if project.name == project_name), None)
