@@ -63,7 +63,7 @@ REASONS: dict[Reason, str] = {
     Reason.ADOPTED: "It ran before this store existed; it was taken over untouched.",
     Reason.DEPLOYING: "A deployment is on its way; the message names its state.",
     Reason.REPAIRING: "Something moved the world away from Git; it is being put back.",
-    Reason.RETRYING: "The last attempt failed for a cause that waiting can cure; the message says when it is tried again.",
+    Reason.RETRYING: "The last attempt failed for a cause that waiting can cure; the message says when it runs again.",
     Reason.NEVER_DEPLOYED: "No release of this project has gone live yet.",
     Reason.SPEC_INVALID: "The spec at the platform's revision cannot be used; the last good one holds.",
     Reason.SOURCE_UNUSABLE: "The app repository lacks the branch, the path or any commit; what runs goes on.",
