@@ -14,7 +14,7 @@ class Host:
 
     `upstreams_folder` is where upstream files lie, as Caddy sees it. `ports` is the first and
     last leasable port. `verify_token` is what our own verifying requests carry.
-    `http_port` is where Caddy listens for the apps' visitors.
+    `http_port` is where Caddy listens for the apps' visitors. `builds` may run at once.
     """
 
     instance: str
@@ -22,4 +22,4 @@ class Host:
     verify_token: str
     http_port: int = 80
     ports: tuple[int, int] = (20000, 29999)
-    template_version: str = "1"
+    builds: int = 1

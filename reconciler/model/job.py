@@ -1,4 +1,4 @@
-"""Long work beside the runs: builds, readiness probes, verification through the route.
+"""Long work beside the runs: builds, readiness probes, verification through the route, stopping.
 
 Started and cancelled by operations, reported by `apply.jobs`, read by `plan` as observed
 state. A job never holds an apply worker.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-JobKind = Literal["build", "probe", "verify"]
+JobKind = Literal["build", "probe", "verify", "stop"]
 JobState = Literal["running", "succeeded", "failed"]
 
 

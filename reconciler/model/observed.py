@@ -86,10 +86,11 @@ class Engine:
 class Routes:
     """Our part of Caddy's configuration: its digest, "" where Caddy has none of ours.
 
-    `hosts_elsewhere` are host names that foreign routes of the same server claim.
+    `hosts` are the (host, project) pairs in it. `hosts_elsewhere` are host names that foreign routes of the same server claim.
     """
 
     digest: str
+    hosts: tuple[tuple[str, str], ...] = ()
     hosts_elsewhere: frozenset[str] = frozenset()
 
 
@@ -98,7 +99,8 @@ class Observed:
     """`engine` and `routes` are None where Docker or Caddy did not answer; the reason is beside.
 
     `upstreams` maps project to the port that its upstream file names (0: a file without a port);
-    a project without a file is absent. `listening` are TCP ports in use on this host.
+    a project without a file is absent. `listening` are TCP ports in use on this host, `reserved`
+    those that a plan which is being applied just now gives out.
     """
 
     at: float
@@ -108,4 +110,5 @@ class Observed:
     caddy_problem: str = ""
     upstreams: Mapping[str, int] = MappingProxyType({})
     listening: frozenset[int] = frozenset()
+    reserved: frozenset[int] = frozenset()
     jobs: Mapping[JobKey, Job] = MappingProxyType({})

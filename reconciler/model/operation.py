@@ -95,6 +95,7 @@ class OpenDeployment(Operation):
     content_key: str
     config_digest: str
     config: Mapping[str, str] = MappingProxyType({})
+    run: RunSpec
     spec_blob: str
     platform_revision: str
     deadline_s: float
@@ -171,6 +172,13 @@ class EndDeployment(Operation):
     @property
     def sentence(self) -> str:
         return f"{self.project} d{self.deployment} {self.state}: {self.message}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetireProject(Operation):
+    """The project left Git and nothing of it runs any more: its live deployment is retired."""
+
+    verb = "retire"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,6 +323,8 @@ class StartContainer(_OnContainer):
 
 @dataclass(frozen=True, kw_only=True)
 class StopContainer(_OnContainer):
+    """Ask it to end; the engine kills it after `grace_s`. Does not wait: the end is observed."""
+
     verb = "stop"
 
     grace_s: float = 10.0
@@ -412,6 +422,7 @@ OPERATIONS: tuple[type[Operation], ...] = (
     AdvanceDeployment,
     MarkLive,
     EndDeployment,
+    RetireProject,
     AdoptDeployment,
     StartBuild,
     StartProbe,

@@ -13,6 +13,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
+from reconciler.model.spec import RunSpec
+
 
 class State(StrEnum):
     """States of a deployment in the order of its life, then the ways to end."""
@@ -78,7 +80,9 @@ class Deployment:
     """One row of history. `release` and `image_id` are 0 and "" until the image is known.
 
     `changed_at` is when it entered `state`; `deadline_at` is when that state must be left;
-    `drain_until` is when the one that it replaced may be stopped; 0 where not set.
+    `drain_until` is set on the retired one: when its container may be stopped; 0 where not set.
+    `run` is what the container was asked to be, None for an adopted one; `config` is the same
+    in printable form. `drift_fields` are what was found changed where the cause is drift.
     """
 
     project: str
@@ -107,7 +111,8 @@ class Deployment:
     retryable: bool = False
     attempt: int = 1
     config: Mapping[str, str] = MappingProxyType({})
-    fields: tuple[str, ...] = ()
+    run: RunSpec | None = None
+    drift_fields: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -121,7 +126,8 @@ class ProjectHistory:
     `live` is the deployment that serves, `open` the one under way, `last_ended` the newest
     one that ended without going live and is newer than `live`; `previous_live` the one that
     `live` replaced. `repairs` are the times of the last starts for drift, oldest first.
-    `adopted`: what runs of it was found by its labels after the store was lost.
+    `adopted`: what runs of it was found by its labels after the store was lost. `draining` maps
+    the number of a retired deployment to the time when its container may be stopped.
     """
 
     project: str
@@ -133,16 +139,22 @@ class ProjectHistory:
     releases: tuple[Release, ...] = ()
     repairs: tuple[float, ...] = ()
     adopted: bool = False
+    draining: Mapping[int, float] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class History:
-    """`approved` are plan digests that a person approved; `inventory` container ids we made."""
+    """`approved` are plan digests that a person approved; `inventory` container ids we made.
+
+    `last_failures` maps a project ("" = the platform) to its last failure since one operation of
+    it went well. `routes_digest` is of the last route document that Caddy took from us.
+    """
 
     projects: Mapping[str, ProjectHistory] = MappingProxyType({})
     approved: frozenset[str] = frozenset()
     inventory: frozenset[str] = frozenset()
     last_failures: Mapping[str, Failure] = MappingProxyType({})
+    routes_digest: str = ""
 
     def of(self, project_name: str) -> ProjectHistory:
         return self.projects.get(project_name, ProjectHistory(project_name))
