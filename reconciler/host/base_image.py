@@ -1,0 +1,222 @@
+"""Gives the engine a base image `gitstead/base-<name>`: the public one, or one made of Debian packages.
+
+Called by `gitstead base-image`, the demo and the test setup. Takes the public image where a registry
+answers; where none does, makes an air-gapped one that says in its labels what it really is. Never gives a
+name to it that another image has which lacks our label.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from reconciler.adapters import processes
+from reconciler.errors import HostUnfit, NotOurs
+from reconciler.host import base_recipes, certificates, machine, rootfs
+from reconciler.host.base_recipes import AIR_GAPPED, LABEL, PULLED, RECIPES, Recipe
+from reconciler.host.machine import Say
+
+NODE_MAJOR = "24"
+NPM_MAJOR = "11"
+ANSWER_WITHIN_S = 15.0  # a registry that has not named the image by then does not answer
+_PULL_TIMEOUT_S = 900.0
+_BUILD_TIMEOUT_S = 900.0
+_NODE_ARCHITECTURES = {
+    "x86_64": "x64",
+    "aarch64": "arm64",
+    "armv7l": "armv7l",
+    "ppc64le": "ppc64le",
+    "s390x": "s390x",
+}
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """An image of ours in the engine, and what its labels say it is."""
+
+    reference: str
+    image_id: str
+    labels: dict[str, str]
+
+    @property
+    def described(self) -> str:
+        """What it really is, in a few words."""
+        kind = self.labels.get(f"{LABEL}.kind", "?")
+        origin = self.labels.get(f"{LABEL}.origin", "?")
+        return f"{self.reference}: {kind}, {origin}, made {self.labels.get(f'{LABEL}.built', '?')}"
+
+
+def base_reference(name: str) -> str:
+    """The local name that generated Dockerfiles use."""
+    return f"gitstead/base-{name}:latest"
+
+
+def find_image(reference: str) -> BaseImage | None:
+    """The engine's image of that name, ours or not; None where there is none."""
+    finished = processes.run(
+        ["docker", "image", "inspect", "--format", "{{.Id}} {{json .Config.Labels}}", reference],
+        timeout_s=20,
+        check=False,
+    )
+    if finished.status != 0:
+        return None
+    image_id, _, labels = finished.text.partition(" ")
+    return BaseImage(reference, image_id, json.loads(labels) or {})
+
+
+def ensure_base_image(
+    name: str, say: Say, *, public_name: str = "", suite: str = "", rebuild: bool = False
+) -> BaseImage:
+    """The base image of that name, made if it is not there; `public_name` is given to it as well.
+
+    `suite` asks for an air-gapped image of that Debian release. Raises `NotOurs` where one of the names
+    belongs to an image without our label.
+    """
+    recipe = RECIPES[name]
+    references = [base_reference(name), *([public_name] if public_name else [])]
+    present = [_refuse_foreign(reference, name) for reference in references]
+    ours = present[0]
+    if ours is None or rebuild or (suite and ours.labels.get(f"{LABEL}.suite") != suite):
+        _make(recipe, references[0], suite, say)
+        ours = find_image(references[0])
+        if ours is None:
+            raise HostUnfit(
+                f"the engine has no image {references[0]} after its build",
+                expected="the image in the engine that the docker client reaches",
+                remedy="Check docker context ls and docker buildx ls: the builder must be of driver docker",
+            )
+    if public_name:
+        say(f"naming it {public_name} as well")
+        processes.run(["docker", "tag", ours.image_id, public_name], timeout_s=20)
+    say(ours.described)
+    return ours
+
+
+def _refuse_foreign(reference: str, name: str) -> BaseImage | None:
+    image = find_image(reference)
+    if image is not None and image.labels.get(LABEL) != name:
+        raise NotOurs(
+            f"image {reference} ({image.image_id[:19]}) has no label {LABEL}={name}",
+            expected="no such image, or one that Gitstead made",
+            remedy=f"Rename yours (docker tag {reference} NEW, docker rmi {reference}), or choose another name",
+        )
+    return image
+
+
+def _make(recipe: Recipe, reference: str, suite: str, say: Say) -> None:
+    labels = {LABEL: recipe.name, f"{LABEL}.built": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    bundle = certificates.host_bundle()
+    local = certificates.local_certificates(bundle)
+    with tempfile.TemporaryDirectory(prefix="gitstead-base-") as scratch:
+        context = Path(scratch)
+        if not suite and _pull(recipe.public, say):
+            labels |= {f"{LABEL}.kind": PULLED, f"{LABEL}.origin": recipe.public}
+            if local and bundle is not None:
+                (context / "ca-certificates.crt").write_bytes(bundle.read_bytes())
+            text = base_recipes.pulled_dockerfile(recipe, labels, has_local_certificates=bool(local))
+        else:
+            labels |= _make_air_gapped(recipe, suite, context, say)
+            _write_certificates(context / "certificates", local)
+            text = base_recipes.air_gapped_dockerfile(recipe, labels, has_local_certificates=bool(local))
+        (context / "Dockerfile").write_text(text)
+        say(f"building {reference}")
+        processes.run(
+            [
+                "docker", "buildx", "build", "--load", "--no-cache", "--provenance=false", "--sbom=false",
+                "--progress=plain", "--tag", reference, *_proxy_arguments(), str(context),
+            ],
+            timeout_s=_BUILD_TIMEOUT_S,
+            remedy="The builder must be of driver docker: see docker buildx ls",
+        )  # fmt: skip
+
+
+def _pull(public: str, say: Say) -> bool:
+    """Pull a public image; False where no registry answers in time, or it does not have the image."""
+    say(f"asking for the public image {public}")
+    cancellation = processes.Cancellation()
+    reason: list[bytes] = []
+    silence = threading.Timer(ANSWER_WITHIN_S, cancellation.cancel)
+    silence.daemon = True
+    silence.start()
+
+    def follow(source: processes.Stream, line: bytes) -> None:
+        if source == "stdout":
+            silence.cancel()  # the registry has answered: from here on only the deadline counts
+        elif line.strip():
+            reason.append(line)
+
+    try:
+        finished = processes.stream(
+            ["docker", "pull", public], follow, timeout_s=_PULL_TIMEOUT_S, cancellation=cancellation
+        )
+    finally:
+        silence.cancel()
+    if finished.status == 0:
+        return True
+    why = reason[-1].decode("utf-8", "replace") if reason else f"silent for {ANSWER_WITHIN_S:g} s"
+    say(f"no image registry answers ({why.removeprefix('Error response from daemon: ')})")
+    return False
+
+
+def _make_air_gapped(recipe: Recipe, suite: str, context: Path, say: Say) -> dict[str, str]:
+    suite = suite or machine.os_release().get("VERSION_CODENAME", "")
+    versions = _fetch_node(context, say) if recipe.name == "node" else {}
+    rootfs.make_rootfs(context / "rootfs.tar", suite, recipe.packages, say)
+    contents = [*recipe.packages, *(f"{name} {version}" for name, version in versions.items())]
+    return {
+        f"{LABEL}.kind": AIR_GAPPED,
+        f"{LABEL}.origin": f"Debian packages of {suite}",
+        f"{LABEL}.suite": suite,
+        f"{LABEL}.packages": ", ".join(contents),
+    }
+
+
+def _fetch_node(context: Path, say: Say) -> dict[str, str]:
+    """Node's binary and npm as npm packages: Debian's own npm does not install into a minimal system."""
+    architecture = _NODE_ARCHITECTURES.get(platform.machine())
+    if architecture is None:
+        raise HostUnfit(
+            f"there is no Node binary on npm for the architecture {platform.machine()}",
+            expected=f"one of {', '.join(_NODE_ARCHITECTURES)}",
+            remedy="Use a Dockerfile of your own for this project",
+        )
+    versions: dict[str, str] = {}
+    wanted = {"node": f"node-linux-{architecture}@{NODE_MAJOR}", "npm": f"npm@{NPM_MAJOR}"}
+    for folder, package in wanted.items():
+        say(f"fetching {package} with npm")
+        packed = processes.run(
+            ["npm", "pack", "--json", "--pack-destination", str(context), package],
+            timeout_s=300,
+            cwd=context,
+            remedy="Install npm on this machine (apt-get install npm) and check that it reaches its registry",
+        )
+        described = json.loads(packed.text)[-1]
+        (context / folder).mkdir()
+        processes.run(
+            [
+                "tar", "--extract", "--gzip", "--file", str(context / described["filename"]),
+                "--directory", str(context / folder), "--strip-components=1", "--no-same-owner",
+            ],
+            timeout_s=120,
+        )  # fmt: skip
+        for program in (context / folder / "bin").iterdir():
+            program.chmod(0o755)  # npm strips these bits from what it does not list as a program
+        versions[folder] = str(described["version"])
+    return versions
+
+
+def _write_certificates(folder: Path, blocks: tuple[bytes, ...]) -> None:
+    folder.mkdir()
+    for number, block in enumerate(blocks, start=1):
+        (folder / f"host-{number}.crt").write_bytes(block + b"\n")
+
+
+def _proxy_arguments() -> list[str]:
+    """`--build-arg NAME` without a value: the client takes it from its environment, so no argv holds it."""
+    names = sorted(name for name in processes.inherited() if name.lower().endswith("_proxy"))
+    return [word for name in names for word in ("--build-arg", name)]
