@@ -6,9 +6,17 @@ product reads the environment. What concerns the host is here and never in Git.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import jsonschema
+import yaml
+
+from reconciler.errors import HostUnfit
+from reconciler.resources import resource
 
 LogFormat = Literal["console", "json"]
 
@@ -21,6 +29,8 @@ class Settings:
     page listens. `caddy_admin` is the socket of a Caddy that runs already; None lets `up` start
     one as a child with a socket in the state folder. `local_paths` are the folders of this host
     under which repositories may lie. `docker_host` None means the engine's default socket.
+    `runtime` is a folder on tmpfs for liveness. `failpoint` is for the chaos tests alone: the
+    place at which the process ends itself (see `apply.failpoints`).
     """
 
     state: Path
@@ -42,10 +52,18 @@ class Settings:
     builds: int = 1
     log_level: str = "info"
     log_format: LogFormat = "console"
+    runtime: Path = Path("/run/gitstead")
+    failpoint: str = ""
 
     @property
     def admin_socket(self) -> Path:
         return self.caddy_admin or self.state / "caddy" / "admin.sock"
+
+    @property
+    def heartbeat(self) -> Path:
+        """Liveness and ages, replaced atomically at each look; named by the state folder."""
+        name = hashlib.sha256(str(self.state).encode()).hexdigest()[:12]
+        return self.runtime / f"{name}.heartbeat.json"
 
     @property
     def upstreams(self) -> Path:
@@ -78,3 +96,103 @@ class Settings:
     @property
     def last_good_caddy(self) -> Path:
         return self.state / "caddy" / "last-good.json"
+
+
+_PREFIX = "GITSTEAD_"
+_FLAT = {
+    ("platform", "repo"): "platform_repo",
+    ("platform", "branch"): "platform_branch",
+    ("listen", "host"): "listen_host",
+    ("listen", "http_port"): "http_port",
+    ("listen", "status_host"): "status_host",
+    ("listen", "status_port"): "status_port",
+    ("log", "level"): "log_level",
+    ("log", "format"): "log_format",
+    ("poll",): "poll_s",
+    ("full_look",): "full_look_s",
+    ("git_timeout",): "git_timeout_s",
+}
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def load_settings(environ: Mapping[str, str], *, host_file: Path | None = None) -> Settings:
+    """The host file first, then `GITSTEAD_*` variables (e.g. `GITSTEAD_HTTP_PORT`) over it.
+
+    The host file is `host_file`, else `$GITSTEAD_HOST_FILE`, else /etc/gitstead/host.yaml where it
+    is there. Raises HostUnfit naming the file or variable, the value and what was expected.
+    """
+    named = host_file or (Path(environ["GITSTEAD_HOST_FILE"]) if environ.get("GITSTEAD_HOST_FILE") else None)
+    path = named or Path("/etc/gitstead/host.yaml")
+    values = _from_file(path) if named or path.is_file() else {}
+    values |= _from_environment(environ)
+    if environ.get("DOCKER_HOST"):
+        values.setdefault("docker_host", environ["DOCKER_HOST"])
+    values.setdefault("state", Path("/var/lib/gitstead"))
+    return Settings(**values)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        read = yaml.safe_load(path.read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise HostUnfit(
+            f"the host file {path} cannot be read: {error}", remedy="See schemas/host.schema.json"
+        ) from error
+    schema = yaml.safe_load(resource("schemas", "host.schema.json").read_bytes())
+    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(read or {}))
+    if problem is not None:
+        where = ".".join(str(part) for part in problem.absolute_path) or "the file"
+        raise HostUnfit(f"{path}: {where}: {problem.message}", remedy="Correct it; see schemas/host.schema.json")
+    return {name: _typed(name, value, str(path)) for name, value in _flatten(read or {}).items()}
+
+
+def _flatten(document: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if (key,) in _FLAT or not isinstance(value, Mapping):
+            flat[_FLAT.get((key,), key)] = value
+        else:
+            flat |= {_FLAT[(key, inner)]: each for inner, each in value.items()}
+    return flat
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for each in fields(Settings):
+        variable = _PREFIX + each.name.upper()
+        if environ.get(variable):
+            values[each.name] = _typed(each.name, environ[variable], variable)
+    return values
+
+
+def _typed(name: str, value: Any, where: str) -> Any:
+    """The value as the field's type; texts of the environment and YAML values alike."""
+    try:
+        return _convert(name, value)
+    except (ValueError, TypeError) as error:
+        raise HostUnfit(
+            f"{where}: {name} is {value!r}: {error}", remedy="Correct it; see schemas/host.schema.json"
+        ) from error
+
+
+def _convert(name: str, value: Any) -> Any:
+    kind = str(Settings.__dataclass_fields__[name].type)
+    if kind.startswith("Path"):
+        return Path(str(value)).expanduser()
+    if kind == "int":
+        return int(value)
+    if kind == "float":
+        return _seconds(value)
+    if kind.startswith("tuple[int"):
+        first, last = value.split("-") if isinstance(value, str) else value
+        return int(first), int(last)
+    if kind.startswith("tuple[str"):
+        return tuple(value.split(":") if isinstance(value, str) else value)
+    return str(value)
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, int | float):
+        return float(value)
+    number = str(value).rstrip("msdh")
+    return float(number) * _UNITS[str(value)[len(number) :] or "s"]

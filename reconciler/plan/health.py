@@ -6,7 +6,7 @@ One pass of `planner`; pure. Every status answers: what is, why, what next.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reconciler.model.condition import Condition, Health, Reason, Verdict, worst
 from reconciler.model.observed import Container, Observed
@@ -23,7 +23,7 @@ class Planned:
     """What the other passes decided for the project: the verdict speaks about that too."""
 
     operations: tuple[Operation, ...] = ()
-    opening: Opening = Opening()
+    opening: Opening = field(default_factory=Opening)
     waiting: Waiting | None = None
     orphan: bool = False
     repair_due_at: float = 0.0
