@@ -1,4 +1,4 @@
-"""The two things that apply and its jobs are handed to leave a trace.
+"""What apply and its jobs are handed to leave a trace in.
 
 Implemented by `history`, so that `apply` needs no store to be tested.
 """
@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from reconciler.model.operation import Operation
+from reconciler.model.job import Job
+from reconciler.model.operation import (
+    AdoptDeployment,
+    AdvanceDeployment,
+    AssignRelease,
+    EndDeployment,
+    MarkLive,
+    OpenDeployment,
+    Operation,
+    RetireProject,
+)
 
 Stream = Literal["stdout", "stderr", "system"]
 
@@ -23,6 +33,24 @@ class Journal(Protocol):
 
     def fail(self, row_id: int, *, reason: str, message: str, retryable: bool, now: float) -> None:
         """Close the row: failed, with what a person should read."""
+
+
+class Records(Protocol):
+    """The rows of deployments, projects and jobs; each call is one transaction and idempotent."""
+
+    def open_deployment(self, op: OpenDeployment, now: float) -> None: ...
+    def assign_release(self, op: AssignRelease, now: float) -> None: ...
+    def advance(self, op: AdvanceDeployment, now: float) -> None: ...
+    def mark_live(self, op: MarkLive, now: float) -> None: ...
+    def end(self, op: EndDeployment, now: float) -> None: ...
+    def retire(self, op: RetireProject, now: float) -> None: ...
+    def adopt(self, op: AdoptDeployment, now: float) -> None: ...
+    def add_inventory(self, container_id: str, project: str, name: str, *, adopted: bool) -> None: ...
+    def remove_inventory(self, container_id: str) -> None: ...
+    def record_repair(self, project: str, at: float) -> None: ...
+    def routes_accepted(self, digest: str) -> None: ...
+    def job_started(self, job: Job) -> None: ...
+    def job_ended(self, job: Job) -> None: ...
 
 
 class LogSink(Protocol):
