@@ -7,7 +7,7 @@ Made by `observe`, compared with `Desired` by `plan`. What could not be read is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -108,7 +108,7 @@ class Observed:
     engine_problem: str = ""
     routes: Routes | None = None
     caddy_problem: str = ""
-    upstreams: Mapping[str, int] = MappingProxyType({})
+    upstreams: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     listening: frozenset[int] = frozenset()
     reserved: frozenset[int] = frozenset()
-    jobs: Mapping[JobKey, Job] = MappingProxyType({})
+    jobs: Mapping[JobKey, Job] = field(default_factory=lambda: MappingProxyType({}))

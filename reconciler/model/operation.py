@@ -8,7 +8,7 @@ apply decides nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
@@ -94,7 +94,7 @@ class OpenDeployment(Operation):
     source_key: str
     content_key: str
     config_digest: str
-    config: Mapping[str, str] = MappingProxyType({})
+    config: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     run: RunSpec
     spec_blob: str
     platform_revision: str

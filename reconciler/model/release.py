@@ -8,7 +8,7 @@ a build, a deployment is one attempt to roll one out. Times are Unix seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
@@ -110,7 +110,7 @@ class Deployment:
     hint: str = ""
     retryable: bool = False
     attempt: int = 1
-    config: Mapping[str, str] = MappingProxyType({})
+    config: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     run: RunSpec | None = None
     drift_fields: tuple[str, ...] = ()
 
@@ -139,7 +139,7 @@ class ProjectHistory:
     releases: tuple[Release, ...] = ()
     repairs: tuple[float, ...] = ()
     adopted: bool = False
-    draining: Mapping[int, float] = MappingProxyType({})
+    draining: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,10 @@ class History:
     it went well. `routes_digest` is of the last route document that Caddy took from us.
     """
 
-    projects: Mapping[str, ProjectHistory] = MappingProxyType({})
+    projects: Mapping[str, ProjectHistory] = field(default_factory=lambda: MappingProxyType({}))
     approved: frozenset[str] = frozenset()
     inventory: frozenset[str] = frozenset()
-    last_failures: Mapping[str, Failure] = MappingProxyType({})
+    last_failures: Mapping[str, Failure] = field(default_factory=lambda: MappingProxyType({}))
     routes_digest: str = ""
 
     def of(self, project_name: str) -> ProjectHistory:

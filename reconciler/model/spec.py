@@ -13,8 +13,6 @@ from typing import Literal
 
 BuildType = Literal["dockerfile", "static", "python", "flask"]
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
-
 
 @dataclass(frozen=True)
 class Location:
@@ -72,7 +70,7 @@ class RunSpec:
     memory_bytes: int = 256 * 1024 * 1024
     cpus: float = 0.5
     pids: int = 256
-    env: Mapping[str, str] = NOTHING
+    env: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     capabilities: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
 

@@ -7,12 +7,10 @@ time of observation (those are in `heartbeat.json`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from reconciler.model.condition import Condition, Health
-
-_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -40,8 +38,8 @@ class ProjectStatus:
     under_way_since: float = 0.0
     next_retry_at: float = 0.0
     waiting: str = ""
-    desired: Mapping[str, str] = _NOTHING
-    observed: Mapping[str, str] = _NOTHING
+    desired: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    observed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     blocks: tuple[str, ...] = ()
     last_error: str = ""
 
