@@ -108,8 +108,9 @@ def ensure_engine(say: Say) -> Engine:
 
 def ensure_log_limits(engine: Engine, say: Say) -> bool:
     """Raise the engine's limit on build output where systemd runs it; False, with a reason said, if not."""
-    if read_log_limits() == LOG_LIMITS:
-        return True
+    limits = read_log_limits()
+    if limits is None or limits == LOG_LIMITS:
+        return limits == LOG_LIMITS
     if not machine.has_systemd() or not machine.is_root():
         say("build logs: the engine's limits are set where it is started, which is not us")
         return False
