@@ -402,10 +402,11 @@ class PutRoutes(Operation):
     """
 
     verb = "route"
-    volatile = frozenset({"document"})
+    volatile = frozenset({"document", "document_digest"})
 
     hosts: tuple[tuple[str, str], ...]
     document: Mapping[str, object]
+    document_digest: str
 
     @property
     def resource(self) -> str:

@@ -14,7 +14,7 @@ from reconciler.model.observed import Container, Engine, Observed
 from reconciler.model.operation import PLATFORM, AdoptDeployment, Cause, Operation, StartBuild
 from reconciler.model.plan import Plan, ProjectPlan
 from reconciler.model.release import History
-from reconciler.plan import containers, prune, rollout, routing
+from reconciler.plan import containers, prune, rollout, routing, trouble
 from reconciler.plan.health import Planned, judge, unknown
 from reconciler.plan.opening import Opening, open_deployment
 from reconciler.plan.ports import Ports
@@ -36,7 +36,7 @@ def plan(desired: Desired, observed: Observed, history: History, host: Host) -> 
     routes = routing.route(world, gone)
     ready = World(desired, observed, history, host, ports, routes_ready=routing.is_ready(world, gone))
     slots = _Slots(host.builds, observed)
-    plans = [_platform_plan(routes)] if routes is not None else []
+    plans = [_platform_plan(world, routes)] if routes is not None else []
     for name in _fair_order(views):
         view = View(ready, name, views[name].desired, views[name].past, observed.engine, views[name].containers)
         if name in orphaned:
@@ -116,16 +116,21 @@ def _is_build(job: Job) -> bool:
     return job.key.kind == "build" and job.state == "running"
 
 
-def _platform_plan(routes: Operation) -> ProjectPlan:
-    return ProjectPlan(PLATFORM, (routes,))
+def _platform_plan(world: World, routes: Operation) -> ProjectPlan:
+    due = trouble.due_at(world.history.last_failures.get(PLATFORM))
+    return ProjectPlan(PLATFORM, (routes,)) if world.now >= due else ProjectPlan(PLATFORM, wake_at=due)
 
 
 def _project_plan(view: View, slots: _Slots) -> ProjectPlan:
     adopted = _adopt(view)
     if adopted is not None:
         return ProjectPlan(view.project, (adopted,), verdict=judge(view, Planned((adopted,))))
+    held_until, end = trouble.holds(view)
+    if end is not None or view.now < held_until:
+        operations = () if end is None else (end,)
+        verdict = judge(view, Planned(operations))
+        return ProjectPlan(view.project, operations, verdict=verdict, wake_at=held_until)
     opening, times = Opening(), []
-    operations: tuple[Operation, ...] = ()
     if view.past.open is not None:
         operations = rollout.advance(view, view.past.open, may_build=slots.free > 0)
         times.append(view.past.open.deadline_at)

@@ -40,13 +40,15 @@ def route(world: World, gone: frozenset[str]) -> PutRoutes | None:
     if not hosts and not found.digest:
         return None
     document = route_document(world.host, hosts)
-    if document_digest(document) == found.digest:
+    wanted = document_digest(document)
+    if wanted == found.digest:
         return None
     return PutRoutes(
         project=PLATFORM,
-        cause=_cause(found, hosts, moved=world.history.routes_digest == document_digest(document)),
+        cause=_cause(found, hosts, moved=world.history.routes_digest == wanted),
         hosts=hosts,
         document=document,
+        document_digest=wanted,
     )
 
 

@@ -1,0 +1,29 @@
+"""Everything that operations may act on, handed down by `bootstrap` as one value.
+
+Used by `executor` and `operations`; holds the adapters, makes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from reconciler.adapters.caddy_admin import CaddyAdmin
+from reconciler.adapters.docker_engine import DockerEngine
+from reconciler.adapters.upstream_files import UpstreamFiles
+from reconciler.apply.build import Builds
+from reconciler.apply.jobs import Jobs
+from reconciler.apply.probe import Probes
+from reconciler.model.effects import Records
+
+
+@dataclass(frozen=True)
+class Effects:
+    engine: DockerEngine
+    caddy: CaddyAdmin
+    upstreams: UpstreamFiles
+    records: Records
+    jobs: Jobs
+    builds: Builds
+    probes: Probes
+    clock: Callable[[], float]

@@ -1,0 +1,109 @@
+"""Builds the row that page and CLI show of a project, out of one planning pass.
+
+Called by the loop after `planner.plan`; pure. Holds no ages, so that an unchanged world gives an
+equal row and nothing is written (invariant 11).
+"""
+
+from __future__ import annotations
+
+from reconciler.model.condition import Condition
+from reconciler.model.desired import Desired, DesiredProject
+from reconciler.model.host import Host
+from reconciler.model.observed import Container, Observed
+from reconciler.model.plan import ProjectPlan
+from reconciler.model.release import History, State
+from reconciler.model.status import ProjectStatus
+
+
+def status_of(
+    plan: ProjectPlan, *, desired: Desired, observed: Observed, history: History, host: Host
+) -> ProjectStatus:
+    """The row for `plan.project`; `plan.verdict` must be there."""
+    if plan.verdict is None:
+        raise ValueError(f"no verdict on project {plan.project!r}")
+    past = history.of(plan.project)
+    wanted = desired.find(plan.project)
+    live, under_way, last = past.live, past.open, past.last_ended
+    container = _container(observed, plan.project, live.number) if live else None
+    return ProjectStatus(
+        project=plan.project,
+        health=plan.verdict.health,
+        conditions=plan.verdict.conditions,
+        release=live.release if live else 0,
+        deployment=live.number if live else 0,
+        commit=live.commit.sha if live else "",
+        subject=live.commit.subject if live else "",
+        author=live.commit.author if live else "",
+        since=live.live_at if live else 0.0,
+        address=_address(wanted, host),
+        under_way=under_way.number if under_way else 0,
+        under_way_state=under_way.state if under_way else "",
+        under_way_since=under_way.changed_at if under_way else 0.0,
+        next_retry_at=plan.wake_at if _is_retrying(plan.verdict.conditions) else 0.0,
+        waiting=plan.waiting.digest if plan.waiting else "",
+        desired=_desired_facts(wanted, desired),
+        observed=_observed_facts(observed, container, plan.project),
+        blocks=_blocks(plan),
+        last_error=f"d{last.number}: {last.message}" if last and last.state is State.FAILED else "",
+    )
+
+
+def _address(wanted: DesiredProject | None, host: Host) -> str:
+    if wanted is None or not wanted.spec.domains:
+        return ""
+    port = "" if host.http_port == 80 else f":{host.http_port}"
+    return f"http://{wanted.spec.domains[0]}{port}"
+
+
+def _is_retrying(conditions: tuple[Condition, ...]) -> bool:
+    return any(each.reason in ("Retrying", "CrashLoop") or each.type == "Stalled" for each in conditions)
+
+
+def _blocks(plan: ProjectPlan) -> tuple[str, ...]:
+    conditions = plan.verdict.conditions if plan.verdict else ()
+    return tuple(each.message for each in conditions if each.type == "Stalled" or each.reason == "WaitingForApproval")
+
+
+def _desired_facts(wanted: DesiredProject | None, desired: Desired) -> dict[str, str]:
+    if wanted is None:
+        return {}
+    spec = wanted.spec
+    facts = {
+        "platform": desired.revision,
+        "source": f"{spec.source.repo} {spec.source.branch}"
+        + ("" if spec.source.path == "." else f" {spec.source.path}"),
+        "commit": f"{wanted.commit.sha[:7]} {wanted.commit.subject}".strip() if wanted.commit else "not read yet",
+        "build": spec.build.type,
+        "domains": ", ".join(spec.domains),
+        "health": f"GET {spec.health.path} within {spec.health.timeout_s:g}s",
+    }
+    return facts | dict(wanted.config)
+
+
+def _observed_facts(observed: Observed, container: Container | None, project_name: str) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    if observed.engine is None:
+        facts["engine"] = f"unknown: {observed.engine_problem}"
+    if container is not None:
+        settings = container.settings
+        facts |= {
+            "container": f"{container.name} {container.state}",
+            "limits": f"{settings.memory_bytes // 2**20}m, {settings.cpus:g} CPU, {settings.pids} processes",
+            "restarts": f"{container.restart_count} ({settings.restart_policy})",
+        }
+    port = observed.upstreams.get(project_name)
+    facts["upstream"] = f"127.0.0.1:{port}" if port else "none"
+    if observed.routes is None:
+        facts["routes"] = f"unknown: {observed.caddy_problem}"
+    else:
+        hosts = [host for host, project in observed.routes.hosts if project == project_name]
+        facts["routes"] = ", ".join(hosts) or "none"
+    return facts
+
+
+def _container(observed: Observed, project_name: str, deployment: int) -> Container | None:
+    for each in observed.engine.containers if observed.engine else ():
+        who = each.identity
+        if who is not None and (who.project, who.deployment) == (project_name, deployment):
+            return each
+    return None
