@@ -61,7 +61,8 @@ class UpstreamFiles:
     def write(self, project_name: str, port: int) -> bool:
         """Point the project at 127.0.0.1:`port`; False where it was so already and nothing was written.
 
-        Raises `HostUnfit` where the disk refuses, `StoreBusy` where it is full, `NotOurs` where the project's place is no folder.
+        Raises `HostUnfit` where the disk refuses, `StoreBusy` where it is full, `NotOurs` where the
+        project's place is no folder.
         """
         if not 0 < port <= _LARGEST_PORT:
             raise ValueError(f"port {port}: expected 1 to {_LARGEST_PORT}")
