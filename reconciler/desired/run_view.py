@@ -1,0 +1,89 @@
+"""Run settings as a digest and in printable form, and the sentence that says how they changed.
+
+Called by `resolution`, the planner's callers and whoever prints a change. Pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Mapping
+
+from reconciler.desired.units import format_size
+from reconciler.model.naming import digest
+from reconciler.model.spec import ProjectSpec, RunSpec
+
+_SECRET_NAME = re.compile(
+    r"(?:\A|_)(?:PASSWORD|PASSWD|PWD|SECRET|TOKEN|CREDENTIALS?|(?:API|PRIVATE|SECRET|ACCESS)_?KEY)(?:_|\Z)"
+)
+_SHOWN = 200
+
+
+def config_digest(run: RunSpec) -> str:
+    """Digest of everything that a container is created with; equal settings give equal digests."""
+    return digest(
+        {
+            "port": run.port,
+            "memory": run.memory_bytes,
+            "cpus": run.cpus,
+            "pids": run.pids,
+            "env": dict(run.env),
+            "capabilities": sorted(run.capabilities),
+            "command": list(run.command),
+        }
+    )
+
+
+def config_view(run: RunSpec) -> tuple[tuple[str, str], ...]:
+    """(dotted key, text) of each setting, in the order of the reference.
+
+    The value of a variable whose name speaks of a secret is not in it, only a mark that changes with it.
+    """
+    pairs = [
+        ("run.port", str(run.port)),
+        ("run.memory", format_size(run.memory_bytes)),
+        ("run.cpus", f"{run.cpus:g}"),
+        ("run.pids", str(run.pids)),
+        *((f"run.env.{key}", _shown(key, value)) for key, value in sorted(run.env.items())),
+    ]
+    if run.capabilities:
+        pairs.append(("run.capabilities", ", ".join(run.capabilities)))
+    if run.command:
+        pairs.append(("run.command", shlex.join(run.command)))
+    return tuple(pairs)
+
+
+def looks_secret(variable: str) -> bool:
+    """Whether a variable's name says that its value should not stand in Git."""
+    return bool(_SECRET_NAME.search(variable.upper()))
+
+
+def _shown(key: str, value: str) -> str:
+    mark = hashlib.sha256(value.encode()).hexdigest()[:4]
+    if looks_secret(key):
+        return f"(hidden, {mark})"
+    return value if len(value) <= _SHOWN else f"{value[: _SHOWN - 8]}… ({mark})"
+
+
+def describe_change(before: Mapping[str, str], after: Mapping[str, str], spec: ProjectSpec) -> list[str]:
+    """One line for each key that differs, e.g. `run.memory 256m → 512m (projects/blog.yaml:9)`.
+
+    `before` and `after` are `config_view` as mappings. A key that the spec does not write has no place: it
+    comes from the platform's defaults or was taken out.
+    """
+    lines = []
+    for key in [*after, *(key for key in before if key not in after)]:
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        place = spec.locations.get(key)
+        where = f" ({place.file}:{place.line})" if place else ""
+        lines.append(f"{key} {_word(old)} → {_word(new)}{where}")
+    return lines
+
+
+def _word(text: str | None) -> str:
+    if text is None:
+        return "unset"
+    return text if text else '""'
