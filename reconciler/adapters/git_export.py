@@ -1,0 +1,203 @@
+"""Writes exactly the tree of one commit into a folder, by our own rules: a build context.
+
+Called by `git_repository.Mirrors.export`. A checkout by the library would follow the repository's own
+symlinks out of the folder (trap 20); here every name is checked, every link is resolved inside the tree,
+and every limit is checked before the first byte is written. No filter, hook or attribute runs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+
+from reconciler.adapters.git_tree import Entry, content_of, size_of, walk
+from reconciler.errors import HostUnfit, SourceUnusable
+
+_INVISIBLE = frozenset("\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff")
+_LINK_HOPS = 40
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one export: bytes in all and of one file, entries of any kind, folders below each other."""
+
+    total_bytes: int = 1024 * 1024 * 1024
+    file_bytes: int = 256 * 1024 * 1024
+    entries: int = 50_000
+    depth: int = 64
+
+
+DEFAULT_LIMITS = Limits()
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: files and links, and the bytes of the files."""
+
+    files: int
+    total_bytes: int
+
+
+def write_tree(
+    repository: pygit2.Repository, root: pygit2.Oid, destination: Path, *, limits: Limits = DEFAULT_LIMITS
+) -> Exported:
+    """Write the tree `root` into `destination`, an empty or missing folder; all of it or nothing.
+
+    Raises `SourceUnusable` naming the first entry that we refuse, `HostUnfit` where the disk refuses.
+    """
+    found = _checked(repository, root, limits)
+    sizes = _sizes(repository, found, limits)
+    _check_links(repository, found, sizes)
+    try:
+        destination.mkdir(mode=0o755, exist_ok=True)
+        if any(destination.iterdir()):
+            raise HostUnfit(f"folder {destination} is not empty", expected="an empty folder for a clean export")
+        _write(repository, found, os.fsencode(destination))
+    except OSError as error:
+        shutil.rmtree(destination, ignore_errors=True)
+        raise HostUnfit(
+            f"a build context could not be written to {destination}: {error.strerror}",
+            expected=f"{sum(sizes.values())} bytes of free space",
+            remedy="Free space on that disk",
+        ) from error
+    return Exported(len(sizes), sum(sizes.values()))
+
+
+def _checked(repository: pygit2.Repository, root: pygit2.Oid, limits: Limits) -> dict[bytes, Entry]:
+    found: dict[bytes, Entry] = {}
+    spellings: dict[str, Entry] = {}
+    for entry in walk(repository, root, depth=limits.depth + 1):
+        _check_name(entry)
+        _check_kind(entry)
+        spelling = unicodedata.normalize("NFC", entry.path.decode()).casefold()
+        twin = spellings.setdefault(spelling, entry)
+        if twin is not entry:
+            raise _refused(
+                entry, f'stands beside "{twin.shown}"', "names that differ by more than case", "Rename one of them"
+            )
+        found[entry.path] = entry
+        if len(found) > limits.entries:
+            raise SourceUnusable(
+                f"the tree has more than {limits.entries} entries",
+                expected=f"at most {limits.entries} files and folders",
+                remedy="Set source.path to a smaller folder",
+            )
+        if entry.path.count(b"/") >= limits.depth:
+            raise _refused(entry, "lies too deep", f"at most {limits.depth} folders below each other", "Flatten it")
+    return found
+
+
+def _check_name(entry: Entry) -> None:
+    raw = entry.path.rpartition(b"/")[2]
+    try:
+        name = raw.decode()
+    except UnicodeDecodeError as error:
+        raise _refused(entry, "is not a UTF-8 name", "names in UTF-8", "Rename it") from error
+    visible = "".join(letter for letter in name.casefold() if letter not in _INVISIBLE)
+    bad = (
+        name in {"", ".", ".."}
+        or len(raw) > 255
+        or any(letter in "/\\" or unicodedata.category(letter) == "Cc" for letter in name)
+        or visible.partition(":")[0].rstrip(" .") in {".git", "git~1"}
+    )
+    if bad:
+        raise _refused(entry, "has a name that we do not write", "no .git, no .., no backslash, no control characters")
+
+
+def _check_kind(entry: Entry) -> None:
+    if entry.kind == "submodule":
+        raise _refused(
+            entry, "is a submodule", "files; submodules are not supported yet", "Copy its files into the repository"
+        )
+    if entry.kind == "unknown":
+        raise _refused(entry, "is neither a file, a folder nor a link", "an entry with a mode that Git writes")
+
+
+def _sizes(repository: pygit2.Repository, found: Mapping[bytes, Entry], limits: Limits) -> dict[bytes, int]:
+    sizes: dict[bytes, int] = {}
+    total = 0
+    for entry in found.values():
+        if entry.kind == "folder":
+            continue
+        size = sizes[entry.path] = size_of(repository, entry)
+        bound = 4096 if entry.kind == "link" else limits.file_bytes
+        if size > bound:
+            raise _refused(entry, f"has {size} bytes", f"at most {bound}", "Fetch large files while building instead")
+        total += size
+        if total > limits.total_bytes:
+            raise SourceUnusable(
+                f"the tree has more than {limits.total_bytes} bytes",
+                expected=f"at most {limits.total_bytes} bytes in all",
+                remedy="Set source.path to a smaller folder",
+            )
+    return sizes
+
+
+def _check_links(repository: pygit2.Repository, found: Mapping[bytes, Entry], sizes: Mapping[bytes, int]) -> None:
+    links = {path: content_of(repository, found[path]) for path in sizes if found[path].kind == "link"}
+    for path, target in links.items():
+        if not _stays_inside(path, links):
+            raise _refused(
+                found[path],
+                f"is a symlink to {target.decode('utf-8', 'backslashreplace')!r}, which leaves the tree",
+                "links to files of the same tree, by a relative path",
+                "Replace it by the file itself",
+            )
+
+
+def _stays_inside(path: bytes, links: Mapping[bytes, bytes]) -> bool:
+    """Follow a link step by step, other links on its way included; never above the root, never absolute."""
+    here = path.split(b"/")[:-1]
+    steps = [path.rpartition(b"/")[2]]
+    hops = 0
+    while steps:
+        step = steps.pop(0)
+        if step in {b"", b"."}:
+            continue
+        if step == b"..":
+            if not here:
+                return False
+            here.pop()
+            continue
+        target = links.get(b"/".join([*here, step]))
+        if target is None:
+            here.append(step)
+            continue
+        hops += 1
+        if hops > _LINK_HOPS or not target or target.startswith(b"/") or b"\0" in target:
+            return False
+        steps = target.split(b"/") + steps
+    return True
+
+
+def _write(repository: pygit2.Repository, found: Mapping[bytes, Entry], destination: bytes) -> None:
+    # The walk names a folder before what is in it, and no path was written by anybody but us.
+    for entry in found.values():
+        target = os.path.join(destination, entry.path)  # noqa: PTH118 - raw names, which Path cannot hold
+        if entry.kind == "folder":
+            os.mkdir(target, 0o755)  # noqa: PTH102
+        elif entry.kind == "link":
+            os.symlink(content_of(repository, entry), target)  # noqa: PTH211
+        else:
+            _write_file(target, content_of(repository, entry), 0o755 if entry.kind == "executable" else 0o644)
+
+
+def _write_file(target: bytes, data: bytes, mode: int) -> None:
+    file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    try:
+        os.fchmod(file, mode)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(file, view) :]
+    finally:
+        os.close(file)
+
+
+def _refused(entry: Entry, found: str, expected: str, remedy: str = "Remove it from the repository") -> SourceUnusable:
+    return SourceUnusable(f'"{entry.shown}" {found}', expected=expected, remedy=remedy)

@@ -1,0 +1,57 @@
+"""The worker process that talks to Git remotes: one request per line in, one answer per line out.
+
+Started by `git_transport` as `python -m reconciler.adapters.git_worker <fd> <home>`, so that a hostile
+server can crash, wedge or fill this process and never the reconciler (traps 22 and 23). Each request
+has an alarm whose default action ends the process, also inside the library's C code and also after the
+reconciler died; an idle worker ends when its socket closes. Must not import more than pygit2 needs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pygit2
+
+from reconciler.adapters import git_mirror
+from reconciler.adapters.git_fetch import Request, exchange
+
+MEMORY_LIMIT = 3 * 1024 * 1024 * 1024
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until the socket closes. `arguments` are the socket's number and the home with `.ssh`."""
+    git_mirror.configure(home=Path(arguments[1]))
+    pygit2.settings.mwindow_mapped_limit = 256 * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    with socket.socket(fileno=int(arguments[0])) as connection, connection.makefile("rwb") as stream:
+        for line in stream:
+            stream.write(_answer(line))
+            stream.flush()
+
+
+def _answer(line: bytes) -> bytes:
+    fields = json.loads(line)
+    request = Request(**fields | {"refs": tuple(fields["refs"]), "keys": tuple(fields["keys"])})
+    # A server that falls silent ends in an error; the alarm is for one that drips.
+    pygit2.settings.server_connect_timeout = max(1, int(request.timeout_s * 800))
+    pygit2.settings.server_timeout = max(1, int(request.timeout_s * 800))
+    signal.setitimer(signal.ITIMER_REAL, request.timeout_s)
+    answer = exchange(request, on_transfer=lambda: _allow(request.transfer_s))
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return json.dumps(dataclasses.asdict(answer)).encode() + b"\n"
+
+
+def _allow(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
