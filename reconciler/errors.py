@@ -6,6 +6,7 @@ Adapters wrap a vendor's error once, keep it as `__cause__`, and raise one of th
     GitsteadError
     ├── Retryable                backoff will help: the loop tries again by itself
     │   ├── EngineUnavailable    Docker does not answer
+    │   ├── EngineConflict       what we acted on was changed or removed by somebody in between
     │   ├── CaddyUnavailable     the admin API does not answer
     │   ├── CaddyConflict        somebody else changed Caddy's configuration in between
     │   ├── PortTaken            a lease met a foreign listener: the next port is tried
@@ -21,6 +22,7 @@ Adapters wrap a vendor's error once, keep it as `__cause__`, and raise one of th
         ├── CaddyRefused         Caddy said no to a configuration
         ├── NotOurs              a name that should be ours belongs to somebody else
         ├── StoreUnusable        no store, another application's, a newer or a corrupt one
+        ├── StepRefused          a deployment may not enter that state from the one it is in
         ├── ProgramFailed        a program ended with a status other than 0
         └── HostUnfit            the machine lacks something that doctor can name
 """
@@ -63,6 +65,10 @@ class Terminal(GitsteadError):
 
 class EngineUnavailable(Retryable):
     """Docker does not answer."""
+
+
+class EngineConflict(Retryable):
+    """What we acted on was changed or removed in between: look again, then decide again."""
 
 
 class CaddyUnavailable(Retryable):
@@ -127,6 +133,10 @@ class NotOurs(Terminal):
 
 class StoreUnusable(Terminal):
     """No store, another application's, a newer or a corrupt one."""
+
+
+class StepRefused(Terminal):
+    """A deployment may not enter that state from the one that it is in."""
 
 
 class ProgramFailed(Terminal):
