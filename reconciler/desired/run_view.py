@@ -43,7 +43,7 @@ def config_view(run: RunSpec) -> tuple[tuple[str, str], ...]:
     pairs = [
         ("run.port", str(run.port)),
         ("run.memory", format_size(run.memory_bytes)),
-        ("run.cpus", f"{run.cpus:g}"),
+        ("run.cpus", f"{run.cpus:.10g}"),
         ("run.pids", str(run.pids)),
         *((f"run.env.{key}", _shown(key, value)) for key, value in sorted(run.env.items())),
     ]
