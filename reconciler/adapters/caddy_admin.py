@@ -135,7 +135,7 @@ class CaddyAdmin(CaddyAPIClient):  # type: ignore[misc]  # the library has no ty
             self.reads += 1
         else:
             self.writes += 1
-            if not data:
+            if not data and method != "DELETE":
                 raise ValueError(f"{method} {endpoint} with an empty body would wipe configuration")
         body = None if data is None else json.dumps(data, separators=(",", ":")).encode()
         answer = self._exchange(method, endpoint, body, {"Content-Type": "application/json", **(headers or {})})

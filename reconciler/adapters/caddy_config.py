@@ -180,6 +180,8 @@ def _write_servers(config: Config | None, servers: Config, *, admin: Config, bin
         apps = root.get("apps") or {}
         http = (apps.get("http") or {}) | {"servers": servers}
         return Write("POST", "/config/", {**root, "admin": admin, "apps": {**apps, "http": http}}, binds)
+    if not servers:
+        return Write("DELETE", "/config/apps/http/servers")
     apps = config.get("apps")
     if not apps:
         return Write("POST", "/config/apps", {"http": {"servers": servers}}, binds)
