@@ -142,7 +142,7 @@ def exchange(request: Request, *, on_transfer: Callable[[], None] = lambda: None
     except Refused as refused:
         return Answer(answer.refs, answer.names, refused.trouble, refused.detail)
     except (pygit2.GitError, OSError, ValueError, KeyError) as error:
-        return Answer(answer.refs, answer.names, classify(error), _words(error))
+        return Answer(answer.refs, answer.names, classify(error), words(error))
     return answer
 
 
@@ -201,9 +201,11 @@ def classify(error: Exception) -> str:
         return "tls"
     if isinstance(error, TimeoutError):
         return "deadline"
-    words = _words(error).lower()
-    return next((trouble for sign, trouble in _SIGNS if sign in words), "down")
+    said = words(error).lower()
+    return next((trouble for sign, trouble in _SIGNS if sign in said), "down")
 
 
-def _words(error: Exception) -> str:
-    return str(error.args[0] if error.args else error)[:500]
+def words(error: Exception) -> str:
+    """What the library or the server said, on one line and without what could move a cursor."""
+    text = " ".join(str(error.args[0] if error.args else error).split())
+    return "".join(letter for letter in text if letter.isprintable())[:500]

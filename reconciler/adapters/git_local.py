@@ -13,7 +13,7 @@ import pygit2
 from pygit2.enums import RepositoryOpenFlag
 
 from reconciler.adapters.git_address import Address, is_within
-from reconciler.adapters.git_fetch import SHOWN_NAMES, Answer, Callbacks, Refused, Request, classify, fetch
+from reconciler.adapters.git_fetch import SHOWN_NAMES, Answer, Callbacks, Refused, Request, classify, fetch, words
 from reconciler.adapters.git_mirror import mirror_ref, open_bare, target_of
 
 _ALTERNATES_LIMIT = 64 * 1024
@@ -35,7 +35,7 @@ def exchange_local(request: Request, address: Address, folders: tuple[Path, ...]
     except Refused as refused:
         return Answer(answer.refs, answer.names, refused.trouble, refused.detail)
     except (pygit2.GitError, OSError, ValueError, KeyError) as error:
-        return Answer(answer.refs, answer.names, classify(error), str(error.args[0] if error.args else error)[:500])
+        return Answer(answer.refs, answer.names, classify(error), words(error))
     return answer
 
 
@@ -46,7 +46,7 @@ def _open(path: Path, folders: tuple[Path, ...]) -> pygit2.Repository:
         source = pygit2.Repository(str(path), RepositoryOpenFlag.NO_SEARCH)
     except pygit2.GitError as error:
         trouble = "sha256" if "object format" in str(error) else "not_found"
-        raise Refused(trouble, str(error.args[0] if error.args else error)) from error
+        raise Refused(trouble, words(error)) from error
     git_folder = Path(source.path).resolve()
     for folder in (git_folder, (git_folder / "objects").resolve(), *_alternates(git_folder)):
         if not is_within(folder, folders):

@@ -61,7 +61,7 @@ def make(path: Path, url: str) -> None:
     unfinished.chmod(0o700)
     repository.config["remote.origin.url"] = url
     repository.config["remote.origin.tagopt"] = "--no-tags"
-    repository.config["http.followRedirects"] = False
+    repository.config["http.followRedirects"] = False  # in libgit2: only to the same host
     repository.config["core.logAllRefUpdates"] = False
     repository.free()
     unfinished.rename(path)

@@ -50,18 +50,21 @@ def explain(answer: Answer, address: Address, *, timeout_s: float, known_hosts: 
     if answer.trouble in unusable:
         what, expected, remedy = unusable[answer.trouble]
         return SourceUnusable(what, expected=expected, remedy=remedy)
-    what, expected, remedy = _passing(answer, where, timeout_s)
+    what, expected, remedy = _passing(answer, address, timeout_s)
     return RemoteUnavailable(what, expected=expected, remedy=remedy)
 
 
-def _passing(answer: Answer, where: str, timeout_s: float) -> tuple[str, str, str]:
+def _passing(answer: Answer, address: Address, timeout_s: float) -> tuple[str, str, str]:
     """Trouble that may pass by itself, or with a change outside of Git."""
+    where = f'"{address.shown}"'
     table = {
         "deadline": (f"{where} did not answer in time", f"an answer within {timeout_s:g} s", _AGAIN),
         "auth": (
             f"{where} refused us: {answer.detail}",
             "a repository that this host may read",
-            "Give this host's ssh key read access, or make the repository readable without a password",
+            "Give this host's ssh key read access"
+            if address.kind == "ssh"
+            else "Use its ssh address with this host's ssh key, or make it readable without a password",
         ),
         "forbidden": (f"{where} refused us: {answer.detail}", "a repository that this host may read", _AGAIN),
         "tls": (
@@ -70,7 +73,7 @@ def _passing(answer: Answer, where: str, timeout_s: float) -> tuple[str, str, st
             "Renew it, or add its authority to this host",
         ),
         "redirect": (
-            f"{where} sends us to another address, which we do not follow: {answer.detail}",
+            f"{where} sends us to another host, which we do not follow: {answer.detail}",
             "the repository itself at this address",
             "Use the final address (it may only lack .git at its end)",
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -47,25 +48,27 @@ class LocalWatch:
         self._callback = callback
         self._lock = threading.Lock()
         self._observer: BaseObserver | None = None
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[Path, _Watched] = {}
+        self._spellings: dict[Path, tuple[str, ...]] = {}
 
     def watch(self, repos: frozenset[str]) -> None:
         """Watch exactly these; what is no repository of this host is passed over. Cheap when nothing changed.
 
-        A repository that was removed and made again is watched anew by the next call, and reported then,
-        since something may have been pushed to it in between.
+        A repository that is new here, or was removed and made again, is watched from now on and reported
+        at once, since something may have been pushed to it before.
         """
-        renewed: list[str] = []
+        wanted: dict[Path, tuple[str, ...]] = {}
+        for repo in sorted(repos):
+            git_folder = _git_folder(repo)
+            if git_folder is not None:
+                wanted[git_folder] = (*wanted.get(git_folder, ()), repo)
         with self._lock:
-            for repo in list(self._watched):
-                if repo not in repos or _identity(self._watched[repo].git_folder) != self._watched[repo].identity:
-                    self._drop(repo)
-            for repo in sorted(repos - set(self._watched)):
-                git_folder = _git_folder(repo)
-                if git_folder is not None and self._add(repo, git_folder):
-                    renewed.append(repo)
-        for repo in renewed:
-            self._callback(repo)
+            self._spellings = wanted
+            for git_folder in [folder for folder in self._watched if folder not in wanted or self._is_stale(folder)]:
+                self._drop(git_folder)
+            added = [folder for folder in wanted if folder not in self._watched and self._add(folder)]
+        for git_folder in added:
+            self._tell(git_folder)
 
     def close(self) -> None:
         """Watch nothing any more and end the threads."""
@@ -80,35 +83,46 @@ class LocalWatch:
     def watched(self) -> frozenset[str]:
         """The repositories that are watched now."""
         with self._lock:
-            return frozenset(self._watched)
+            return frozenset(repo for folder in self._watched for repo in self._spellings.get(folder, ()))
 
-    def _add(self, repo: str, git_folder: Path) -> bool:
-        if self._observer is None:
-            self._observer = Observer()
-            self._observer.start()
-        refs = _Handler(lambda: self._callback(repo), frozenset())
-        top = _Handler(lambda: self._callback(repo), _TOP_LEVEL)
+    def _tell(self, git_folder: Path) -> None:
+        for repo in self._spellings.get(git_folder, ()):
+            self._callback(repo)
+
+    def _is_stale(self, git_folder: Path) -> bool:
+        """Whether the folder is another one by now: a watch ends with its folder, and moves along with it."""
+        watched = self._watched[git_folder]
+        alive = {emitter.watch for emitter in self._running().emitters if emitter.is_alive()}
+        return _identity(git_folder) != watched.identity or not alive.issuperset(watched.watches)
+
+    def _add(self, git_folder: Path) -> bool:
+        observer = self._running()
         watches: list[ObservedWatch] = []
         identity = _identity(git_folder)
         try:
-            watches.append(self._observer.schedule(refs, git_folder / "refs", recursive=True, event_filter=_SEEN))
-            watches.append(self._observer.schedule(top, git_folder, event_filter=_SEEN))
-        except OSError:  # it vanished meanwhile, or the kernel's watches are used up: polling still finds it
+            for folder, names in ((git_folder / "refs", None), (git_folder, _TOP_LEVEL)):
+                handler = _Handler(partial(self._tell, git_folder), names)
+                watches.append(observer.schedule(handler, folder, recursive=names is None, event_filter=_SEEN))
+        except OSError:  # it vanished meanwhile, or the kernel's watches are used up: polling still finds a push
             for watch in watches:
-                self._observer.unschedule(watch)
+                observer.unschedule(watch)
             return False
-        self._watched[repo] = _Watched(git_folder, identity, tuple(watches))
+        self._watched[git_folder] = _Watched(identity, tuple(watches))
         return True
 
-    def _drop(self, repo: str) -> None:
-        for watch in self._watched.pop(repo).watches:
-            if self._observer is not None:
-                self._observer.unschedule(watch)
+    def _drop(self, git_folder: Path) -> None:
+        for watch in self._watched.pop(git_folder).watches:
+            self._running().unschedule(watch)
+
+    def _running(self) -> BaseObserver:
+        if self._observer is None:
+            self._observer = Observer()
+            self._observer.start()
+        return self._observer
 
 
 @dataclass(frozen=True)
 class _Watched:
-    git_folder: Path
     identity: tuple[int, ...]
     watches: tuple[ObservedWatch, ...]
 
@@ -116,13 +130,13 @@ class _Watched:
 class _Handler(FileSystemEventHandler):
     """Passes on what may be a moved ref: not the locks that git makes on its way."""
 
-    def __init__(self, tell: Callable[[], None], names: frozenset[str]) -> None:
+    def __init__(self, tell: Callable[[], None], names: frozenset[str] | None) -> None:
         self._tell = tell
         self._names = names
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         name = Path(str(event.dest_path or event.src_path)).name
-        if not name.endswith(".lock") and (not self._names or name in self._names):
+        if not name.endswith(".lock") and (self._names is None or name in self._names):
             self._tell()
 
 
@@ -136,6 +150,7 @@ def _git_folder(repo: str) -> Path | None:
 def _identity(git_folder: Path) -> tuple[int, ...]:
     """Tells a folder from another that was made later under the same name; empty where there is none."""
     try:
-        return tuple((status := (git_folder / name).stat()).st_ino * 2**64 + status.st_dev for name in ("", "refs"))
+        found = [(git_folder / name).stat() for name in ("", "refs")]
     except OSError:
         return ()
+    return tuple(number for status in found for number in (status.st_dev, status.st_ino))
