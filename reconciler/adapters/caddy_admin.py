@@ -12,41 +12,29 @@ body). What is equal is never written. Nothing foreign is changed.
 
 from __future__ import annotations
 
-import errno
 import http.client
 import json
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from caddy_api_client import CaddyAPIClient
 
 from reconciler.adapters.caddy_config import Config, Place, Write, observed_routes, removal_for, write_for
+from reconciler.adapters.caddy_socket import Answer, ConnectionLost, address_in_use, exchange
 from reconciler.errors import CaddyConflict, CaddyRefused, CaddyUnavailable
 from reconciler.model.naming import digest
 from reconciler.model.observed import Routes
 
-READ_TIMEOUT_S = 5.0
-WRITE_TIMEOUT_S = 30.0
 ATTEMPTS = 40
 _READ_ATTEMPTS = 5
 _LONGEST_PAUSE_S = 0.05
 _LONGEST_TEXT = 500
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the admin API said; `etag` is "" where it sent none."""
-
-    status: int
-    body: bytes
-    etag: str
 
 
 class CaddyAdmin(CaddyAPIClient):  # type: ignore[misc]  # the library has no types
@@ -107,7 +95,7 @@ class CaddyAdmin(CaddyAPIClient):  # type: ignore[misc]  # the library has no ty
                     self._refuse_taken_address()
                 try:
                     self._make_request(write.method, write.path, write.body, {"If-Match": answer.etag})
-                except (CaddyConflict, _ConnectionLost):
+                except (CaddyConflict, ConnectionLost):
                     time.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311 - spreads writers, hides nothing
                     continue
                 self._keep(self._read().body)
@@ -123,7 +111,7 @@ class CaddyAdmin(CaddyAPIClient):  # type: ignore[misc]  # the library has no ty
         for _ in range(_READ_ATTEMPTS - 1):
             try:
                 return self._make_request("GET", "/config/")
-            except _ConnectionLost:
+            except ConnectionLost:
                 time.sleep(random.uniform(0, _LONGEST_PAUSE_S))  # noqa: S311 - as above
         return self._make_request("GET", "/config/")
 
@@ -138,7 +126,8 @@ class CaddyAdmin(CaddyAPIClient):  # type: ignore[misc]  # the library has no ty
             if not data and method != "DELETE":
                 raise ValueError(f"{method} {endpoint} with an empty body would wipe configuration")
         body = None if data is None else json.dumps(data, separators=(",", ":")).encode()
-        answer = self._exchange(method, endpoint, body, {"Content-Type": "application/json", **(headers or {})})
+        named = {"Content-Type": "application/json", **(headers or {})}
+        answer = exchange(self.socket, method, endpoint, body=body, headers=named)
         # 404: our `@id` went away between reading and writing.
         if answer.status in (http.client.PRECONDITION_FAILED, http.client.NOT_FOUND):
             raise CaddyConflict(f"Caddy's configuration changed before {method} {endpoint}")
@@ -149,27 +138,6 @@ class CaddyAdmin(CaddyAPIClient):  # type: ignore[misc]  # the library has no ty
                 remedy="What it had before still serves",
             )
         return answer
-
-    def _exchange(self, method: str, endpoint: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
-        connection = _UnixConnection(self.socket, timeout_s=READ_TIMEOUT_S if body is None else WRITE_TIMEOUT_S)
-        try:
-            connection.request(method, endpoint, body, dict(headers))
-            response = connection.getresponse()
-            return Answer(response.status, response.read(), response.getheader("Etag", ""))
-        except (FileNotFoundError, ConnectionRefusedError, PermissionError) as error:
-            raise CaddyUnavailable(
-                f"Caddy's admin socket {self.socket} cannot be used: {error.strerror}",
-                expected="a running Caddy that listens there and lets us in",
-                remedy="Start Caddy; routes that it has go on serving meanwhile",
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
-            raise _ConnectionLost(
-                f"Caddy's admin socket {self.socket} gave no answer to {method} {endpoint}: {error!r}",
-                expected="an answer",
-                remedy="It is tried again by itself",
-            ) from error
-        finally:
-            connection.close()
 
     def _admin(self) -> Config:
         """An admin section for a configuration that has none: this very socket, with the mode it has."""
@@ -201,27 +169,6 @@ class CaddyAdmin(CaddyAPIClient):  # type: ignore[misc]  # the library has no ty
             ) from error
 
 
-class _ConnectionLost(CaddyUnavailable):
-    """Cut, reset or timed out: whether a write was done is known only after reading again."""
-
-    @property
-    def reason(self) -> str:
-        return CaddyUnavailable.__name__
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket; its own connection for each request, since Caddy swaps the listener."""
-
-    def __init__(self, path: Path, *, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
 def _parsed(body: bytes) -> Config | None:
     try:
         config: Config | None = json.loads(body)
@@ -240,21 +187,6 @@ def _words(answer: Answer) -> str:
     except (ValueError, KeyError, TypeError):
         text = answer.body.decode("utf-8", "replace").strip()
     return text[:_LONGEST_TEXT] or f"status {answer.status}"
-
-
-def address_in_use(host: str, port: int) -> bool:
-    """Whether somebody listens on a TCP address of this host.
-
-    Asked before Caddy is made to listen: SO_REUSEPORT would let two Caddys share an address without an
-    error, each with half the visitors.
-    """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

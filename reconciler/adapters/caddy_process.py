@@ -15,14 +15,12 @@ import contextlib
 import json
 import os
 import signal
-import socket
-import struct
 import sys
 import time
 from pathlib import Path
 from typing import Any, Literal
 
-from reconciler.adapters.caddy_admin import address_in_use
+from reconciler.adapters.caddy_socket import address_in_use, exchange, peer_pid
 from reconciler.adapters.process_marks import environment_of, exits, marked_pids
 from reconciler.adapters.processes import find_program, inherited, start_daemon
 from reconciler.errors import CaddyUnavailable, HostUnfit, NotOurs
@@ -32,7 +30,6 @@ START_TIMEOUT_S = 15.0
 STOP_GRACE_S = 3.0
 _LONGEST_SOCKET_PATH = 100
 _POLL_S = 0.01
-_CREDENTIALS = struct.Struct("3i")
 
 How = Literal["reused", "started", "started from nothing"]
 
@@ -57,7 +54,7 @@ class CaddyProcess:
         the socket's path is too long.
         """
         self._prepare_folder()
-        peer = _peer_pid(self.socket)
+        peer = peer_pid(self.socket)
         if peer is not None and not self._is_ours(peer):
             raise NotOurs(
                 f"process {peer} listens on {self.socket}, and Gitstead did not start it",
@@ -75,7 +72,7 @@ class CaddyProcess:
 
     def alive(self) -> bool:
         """Whether our child runs and its admin socket takes connections."""
-        return bool(self.pid) and not _has_ended(self.pid) and _peer_pid(self.socket) == self.pid
+        return bool(self.pid) and not _has_ended(self.pid) and peer_pid(self.socket) == self.pid
 
     def stop(self) -> None:
         """End every Caddy of this state folder: SIGTERM, then SIGKILL after 3 s (open streams would hold it)."""
@@ -136,7 +133,7 @@ class CaddyProcess:
         argv = [_program(environment), "run", "--config", str(boot)]
         self.pid = start_daemon(argv, env=environment, log_path=log)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while _peer_pid(self.socket) != self.pid:
+        while not self._is_up():
             if _has_ended(self.pid) or time.monotonic() > deadline:
                 _end(self.pid)
                 raise CaddyUnavailable(
@@ -145,6 +142,15 @@ class CaddyProcess:
                     remedy=f"See {log}",
                 )
             time.sleep(_POLL_S)
+
+    def _is_up(self) -> bool:
+        """Whether it has taken its configuration: the admin socket is there before that, and says `null`."""
+        if peer_pid(self.socket) != self.pid:
+            return False
+        try:
+            return exchange(self.socket, "GET", "/config/", headers={}).body.strip() not in (b"", b"null")
+        except CaddyUnavailable:
+            return False
 
     def _admin(self) -> dict[str, Any]:
         return {"listen": f"unix/{self.socket}|0600", "config": {"persist": False}}
@@ -163,19 +169,6 @@ class CaddyProcess:
 def _program(environment: dict[str, str]) -> str:
     beside = Path(sys.executable).with_name("caddy")
     return str(beside) if os.access(beside, os.X_OK) else find_program("caddy", environment)
-
-
-def _peer_pid(path: Path) -> int | None:
-    """The process that listens on a unix socket; None where none does."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(1.0)
-        try:
-            connection.connect(str(path))
-            raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        except OSError:
-            return None
-    pid: int = _CREDENTIALS.unpack(raw)[0]
-    return pid
 
 
 def _refuse_taken(listen: tuple[str, int]) -> None:

@@ -45,6 +45,7 @@ class _Seen:
     ok: bool
     message: str
     status: int = 0
+    timed_out: bool = False
 
 
 class _Cancelled(Exception):
@@ -127,10 +128,14 @@ def _until_ok(
         if left_s <= 0 or cancelled.is_set():
             break
         attempts += 1
+        limit_s = min(ATTEMPT_TIMEOUT_S, left_s)
         try:
-            seen = attempt(min(ATTEMPT_TIMEOUT_S, left_s))
+            latest = attempt(limit_s)
         except _Cancelled:
             break
+        # An attempt that the deadline cut short says less than the one before it.
+        if not (latest.timed_out and limit_s < ATTEMPT_TIMEOUT_S and attempts > 1):
+            seen = latest
         if seen.ok:
             break
         cancelled.wait(min(pause_s, max(0.0, deadline - time.monotonic())))
@@ -166,7 +171,7 @@ def _get(
     except ConnectionRefusedError:
         return _Seen(False, f"connection refused on {where}: nothing listens there")
     except TimeoutError:
-        return _Seen(False, f"no answer from {where}{path} within {limit_s:.1f} s")
+        return _Seen(False, f"no answer from {where}{path} within {limit_s:.1f} s", timed_out=True)
     except (ConnectionError, http.client.RemoteDisconnected):
         return _Seen(False, f"{where} closed the connection without an answer")
     except (http.client.HTTPException, ValueError) as error:

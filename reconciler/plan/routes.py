@@ -27,6 +27,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 _PROJECT = "{gitstead_project}"
 _DIAL = "{gitstead_upstream}"
+_KNOWN_HOST = {"not": [{"vars": {_PROJECT: [""]}}]}
 
 UNAVAILABLE_PAGE = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -108,14 +109,14 @@ def _tell_upstream(token: str) -> dict[str, object]:
     """Deferred, so that it is set when the answer is known and wins over what an app claims."""
     header = {"deferred": True, "set": {UPSTREAM_HEADER: ["{http.reverse_proxy.upstream.hostport}"]}}
     return {
-        "match": [{"header": {VERIFY_HEADER: [token]}}],
+        "match": [{"header": {VERIFY_HEADER: [token]}} | _KNOWN_HOST],
         "handle": [{"handler": "headers", "response": header}],
     }
 
 
 def _proxy() -> dict[str, object]:
     return {
-        "match": [{"not": [{"vars": {_PROJECT: [""]}}]}],
+        "match": [_KNOWN_HOST],
         "handle": [
             {
                 "handler": "reverse_proxy",

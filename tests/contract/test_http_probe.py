@@ -14,12 +14,6 @@ from reconciler.adapters.http_probe import ProbeOutcome, probe, verify
 from tests.caddy_support import Backend, free_port, wait_until
 
 
-@pytest.fixture
-def app() -> Iterator[Backend]:
-    with Backend("app") as backend:
-        yield backend
-
-
 @contextmanager
 def raw_server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
     """Accepts connections and lets `answer` do with each what no HTTP server would."""
