@@ -65,6 +65,12 @@ class Settings:
         name = hashlib.sha256(str(self.state).encode()).hexdigest()[:12]
         return self.runtime / f"{name}.heartbeat.json"
 
+    def environment(self) -> dict[str, str]:
+        """`GITSTEAD_*` variables that make `load_settings` of a child give this very value."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        texts = {name: _as_text(value) for name, value in values.items() if value not in (None, "", ())}
+        return {_PREFIX + name.upper(): text for name, text in texts.items()}
+
     @property
     def upstreams(self) -> Path:
         return self.state / "upstreams"
@@ -188,6 +194,12 @@ def _convert(name: str, value: Any) -> Any:
         return int(first), int(last)
     if kind.startswith("tuple[str"):
         return tuple(value.split(":") if isinstance(value, str) else value)
+    return str(value)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ("-" if isinstance(value[0], int) else ":").join(str(each) for each in value)
     return str(value)
 
 

@@ -33,7 +33,19 @@ class Outcome:
     retryable: bool = False
 
 
-Work = Callable[[Cancellation], Outcome]
+class Cancel:
+    """Tells one job to end: `event` for what polls, `program` for what runs a program."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.program = Cancellation()
+
+    def __call__(self) -> None:
+        self.event.set()
+        self.program.cancel()
+
+
+Work = Callable[[Cancel], Outcome]
 
 
 class Jobs:
@@ -50,7 +62,7 @@ class Jobs:
         self._records, self._clock, self._on_change, self._failpoints = records, clock, on_change, failpoints
         self._lock = threading.Lock()
         self._jobs: dict[JobKey, Job] = {}
-        self._cancellations: dict[JobKey, Cancellation] = {}
+        self._cancels: dict[JobKey, Cancel] = {}
         self._threads: dict[JobKey, threading.Thread] = {}
 
     def start(self, key: JobKey, work: Work, *, subject: str, deadline_s: float) -> None:
@@ -58,21 +70,21 @@ class Jobs:
         self.cancel(key)
         now = self._clock()
         job = Job(key, "running", subject, started_at=now, deadline_at=now + deadline_s)
-        cancellation = Cancellation()
+        cancel = Cancel()
         context = structlog.contextvars.get_contextvars()
-        thread = threading.Thread(target=self._run, args=(job, work, cancellation, context), name=str(key), daemon=True)
+        thread = threading.Thread(target=self._run, args=(job, work, cancel, context), name=str(key), daemon=True)
         self._records.job_started(job)
         with self._lock:
-            self._jobs[key], self._cancellations[key], self._threads[key] = job, cancellation, thread
+            self._jobs[key], self._cancels[key], self._threads[key] = job, cancel, thread
         thread.start()
 
     def cancel(self, key: JobKey) -> None:
         """End the job within two seconds; its thread then finds itself cancelled."""
         with self._lock:
-            cancellation = self._cancellations.get(key)
+            cancel = self._cancels.get(key)
             thread = self._threads.get(key)
-        if cancellation is not None:
-            cancellation.cancel()
+        if cancel is not None:
+            cancel()
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout=5.0)
 
@@ -92,10 +104,10 @@ class Jobs:
         for key in self.snapshot():
             self.cancel(key)
 
-    def _run(self, job: Job, work: Work, cancellation: Cancellation, context: Mapping[str, object]) -> None:
+    def _run(self, job: Job, work: Work, cancel: Cancel, context: Mapping[str, object]) -> None:
         with structlog.contextvars.bound_contextvars(**context):
             self._failpoints.reach(f"begin:{job.key.kind}")
-            outcome = _attempt(work, cancellation)
+            outcome = _attempt(work, cancel)
             ended = replace(
                 job,
                 state="succeeded" if outcome.reason is None else "failed",
@@ -115,24 +127,24 @@ class Jobs:
                 duration_s=round(ended.ended_at - job.started_at, 3),
                 **({"reason": ended.reason, "message": ended.message} if ended.reason else {}),
             )
-            self._settle(ended, cancellation)
+            self._settle(ended, cancel)
 
-    def _settle(self, ended: Job, cancellation: Cancellation) -> None:
+    def _settle(self, ended: Job, cancel: Cancel) -> None:
         key = ended.key
         with self._lock:
-            if self._cancellations.get(key) is not cancellation:
+            if self._cancels.get(key) is not cancel:
                 return
-            del self._cancellations[key], self._threads[key]
-            if cancellation.cancelled or key.kind == "stop":
+            del self._cancels[key], self._threads[key]
+            if cancel.event.is_set() or key.kind == "stop":
                 del self._jobs[key]
             else:
                 self._jobs[key] = ended
         self._on_change(key.project)
 
 
-def _attempt(work: Work, cancellation: Cancellation) -> Outcome:
+def _attempt(work: Work, cancel: Cancel) -> Outcome:
     try:
-        return work(cancellation)
+        return work(cancel)
     except GitsteadError as error:
         reason = Reason(error.reason) if error.reason in set(Reason) else Reason.OPERATION_FAILED
         return Outcome(reason=reason, message=error.what, hint=error.remedy, retryable=isinstance(error, Retryable))

@@ -45,7 +45,7 @@ def end_deployment(effects: Effects, op: ops.EndDeployment) -> str:
 
 
 def retire_project(effects: Effects, op: ops.RetireProject) -> str:
-    effects.records.retire(op, effects.clock())
+    effects.records.retire_project(op, effects.clock())
     return ""
 
 
@@ -57,7 +57,7 @@ def adopt_deployment(effects: Effects, op: ops.AdoptDeployment) -> str:
 def start_build(effects: Effects, op: ops.StartBuild) -> str:
     effects.jobs.start(
         JobKey(op.project, op.deployment, "build"),
-        lambda cancellation: effects.builds.build(op, cancellation),
+        lambda cancel: effects.builds.build(op, cancel),
         subject=op.content_key,
         deadline_s=op.timeout_s,
     )
@@ -67,7 +67,7 @@ def start_build(effects: Effects, op: ops.StartBuild) -> str:
 def start_probe(effects: Effects, op: ops.StartProbe) -> str:
     effects.jobs.start(
         JobKey(op.project, op.deployment, "probe"),
-        lambda cancellation: effects.probes.probe(op, cancellation),
+        lambda cancel: effects.probes.probe(op, cancel),
         subject=op.subject,
         deadline_s=op.timeout_s,
     )
@@ -77,7 +77,7 @@ def start_probe(effects: Effects, op: ops.StartProbe) -> str:
 def start_verify(effects: Effects, op: ops.StartVerify) -> str:
     effects.jobs.start(
         JobKey(op.project, op.deployment, "verify"),
-        lambda cancellation: effects.probes.verify(op, cancellation),
+        lambda cancel: effects.probes.verify(op, cancel),
         subject=op.subject,
         deadline_s=op.timeout_s,
     )
@@ -96,7 +96,13 @@ def create_network(effects: Effects, op: ops.CreateNetwork) -> str:
 
 def create_container(effects: Effects, op: ops.CreateContainer) -> str:
     container_id = effects.engine.create_container(op)
-    effects.records.add_inventory(container_id, op.project, op.identity.container_name, adopted=False)
+    effects.records.add_inventory(
+        container_id,
+        project_name=op.project,
+        container_name=op.identity.container_name,
+        adopted=False,
+        now=effects.clock(),
+    )
     return container_id
 
 
@@ -109,7 +115,7 @@ def start_container(effects: Effects, op: ops.StartContainer) -> str:
 
 def stop_container(effects: Effects, op: ops.StopContainer) -> str:
     def stop(_: object) -> Outcome:
-        effects.engine.stop(op.container_id, op.grace_s)
+        effects.engine.stop(op.container_id, grace_s=op.grace_s)
         return Outcome()
 
     key = JobKey(op.project, op.deployment, "stop")
@@ -150,7 +156,7 @@ def remove_upstream(effects: Effects, op: ops.RemoveUpstream) -> str:
 
 def put_routes(effects: Effects, op: ops.PutRoutes) -> str:
     effects.caddy.put(op.document)
-    effects.records.routes_accepted(op.document_digest)
+    effects.records.save_routes_digest(op.document_digest)
     return op.document_digest
 
 

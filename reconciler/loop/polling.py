@@ -1,0 +1,103 @@
+"""Asks remote repositories for news, each at its own pace, never two at once for one repository.
+
+Started by `loop.worker`; marks `repo:<address>` dirty where something is new. A repository that is
+slow or down is asked by a thread of its own pool, so that it delays nobody else.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from reconciler.loop.sources import Sources
+
+WORKERS = 8
+JITTER = 0.1
+LONGEST_S = 300.0
+STEP_S = 0.25
+
+
+class Poller:
+    """`on_news` is called with the address of a repository whose state changed, `on_asked` with the time
+    of each answer.
+
+    Every known repository is asked each `interval_s` ± 10 %; one with trouble less and less often,
+    up to every 5 minutes. Local ones too, as a net under the file watch.
+    """
+
+    def __init__(
+        self,
+        sources: Sources,
+        *,
+        interval_s: float,
+        on_news: Callable[[str], None],
+        on_asked: Callable[[float], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._sources, self._interval_s, self._clock = sources, interval_s, clock
+        self._on_news, self._on_asked = on_news, on_asked
+        self._due: dict[str, float] = {}
+        self._troubles: dict[str, int] = {}
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopped = False
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="poll")
+        self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._wake.set()
+        self._thread.join(timeout=5.0)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def poll_now(self, repo: str | None = None) -> None:
+        """Ask `repo`, or all, without waiting for the interval."""
+        with self._lock:
+            for each in [repo] if repo is not None else list(self._due):
+                self._due[each] = 0.0
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            next_at = self._submit_due()
+            self._wake.wait(timeout=min(max(next_at - self._clock(), STEP_S), self._interval_s))
+            self._wake.clear()
+
+    def _submit_due(self) -> float:
+        now = self._clock()
+        with self._lock:
+            known = self._sources.addresses()
+            self._due = {repo: self._due.get(repo, self._first_due(repo, now)) for repo in known}
+            due = [repo for repo, at in self._due.items() if at <= now and repo not in self._busy]
+            self._busy.update(due)
+            for repo in due:
+                self._due[repo] = now + self._pause_s(repo)
+            next_at = min(self._due.values(), default=now + self._interval_s)
+        for repo in due:
+            self._pool.submit(self._poll, repo)
+        return next_at
+
+    def _first_due(self, repo: str, now: float) -> float:
+        return now + self._pause_s(repo) if self._sources.was_asked(repo) else 0.0
+
+    def _pause_s(self, repo: str) -> float:
+        base = min(self._interval_s * 2.0 ** self._troubles.get(repo, 0), max(LONGEST_S, self._interval_s))
+        return base * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, hides nothing
+
+    def _poll(self, repo: str) -> None:
+        try:
+            news = self._sources.refresh(repo)
+        finally:
+            with self._lock:
+                self._busy.discard(repo)
+        self._on_asked(self._clock())
+        trouble = self._sources.has_trouble(repo)
+        self._troubles[repo] = min(self._troubles.get(repo, 0) + 1, 10) if trouble else 0
+        if news:
+            self._on_news(repo)

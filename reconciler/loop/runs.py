@@ -1,0 +1,110 @@
+"""One run of one project: apply its part of the plan, and write down what that means.
+
+Called by `loop.worker` in its apply threads. Owns the ports that plans in flight give out, the refs
+that keep commits reachable, and the rows of failures and drift.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from reconciler.adapters.git_repository import Mirrors
+from reconciler.apply.executor import Applied, Executor
+from reconciler.errors import GitsteadError, Retryable
+from reconciler.history.recorder import Recorder
+from reconciler.model.operation import (
+    AdoptDeployment,
+    CreateContainer,
+    EndDeployment,
+    OpenDeployment,
+    Operation,
+    RemoveContainer,
+)
+from reconciler.model.plan import ProjectPlan
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Runs:
+    """`platform_repo` is the platform repository's address; `app_repo_of` gives a project's."""
+
+    executor: Executor
+    recorder: Recorder
+    mirrors: Mirrors
+    platform_repo: str
+    app_repo_of: Callable[[str], str]
+    clock: Callable[[], float]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _reserved: dict[str, frozenset[int]] = field(default_factory=dict)
+
+    def reserve(self, plan: ProjectPlan) -> None:
+        """Until the run is over, its ports are nobody else's."""
+        ports = frozenset(each.identity.port for each in plan.operations if isinstance(each, CreateContainer))
+        with self._lock:
+            self._reserved[plan.project] = ports
+
+    def reserved_ports(self) -> frozenset[int]:
+        with self._lock:
+            return frozenset().union(*self._reserved.values())
+
+    def apply(self, plan: ProjectPlan, request_id: str) -> bool:
+        """Carry the plan out; whether all of it went well. Raises nothing."""
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                return self._apply(plan, request_id)
+            except GitsteadError as error:
+                log.warning("run.failed", project=plan.project, reason=error.reason, message=str(error))
+            except Exception:  # a fault of ours in one project must not end the worker of the others
+                log.exception("run.crashed", project=plan.project)
+            finally:
+                with self._lock:
+                    self._reserved.pop(plan.project, None)
+        return False
+
+    def _apply(self, plan: ProjectPlan, request_id: str) -> bool:
+        applied = self.executor.apply(plan, request_id=request_id)
+        self._tell_drift(plan.project, applied)
+        for operation in applied.done:
+            self._keep_commits(operation)
+        if applied.failed is None or applied.error is None:
+            self.recorder.clear_failure(plan.project)
+            return True
+        self.recorder.record_failure(
+            plan.project,
+            applied.failed.resource,
+            reason=applied.error.reason,
+            message=str(applied.error),
+            retryable=isinstance(applied.error, Retryable),
+            now=self.clock(),
+        )
+        return False
+
+    def _tell_drift(self, project_name: str, applied: Applied) -> None:
+        causes = dict.fromkeys(each.cause.text for each in applied.done if each.cause.kind == "drift")
+        for text in causes:
+            self.recorder.record_event(project_name, "drift", text, now=self.clock(), reason=text)
+
+    def _keep_commits(self, operation: Operation) -> None:
+        """Invariant 3: both commits of what is live, kept or under way stay reachable."""
+        try:
+            if isinstance(operation, OpenDeployment):
+                self._keep(operation, operation.commit.sha, operation.platform_revision)
+            elif isinstance(operation, CreateContainer | AdoptDeployment):
+                self._keep(operation, operation.identity.source_commit, operation.identity.platform_revision)
+            elif isinstance(operation, EndDeployment | RemoveContainer):
+                self.mirrors.forget(operation.project, operation.deployment)
+        except GitsteadError as error:
+            log.warning("commits.not_kept", project=operation.project, reason=error.reason, message=str(error))
+
+    def _keep(self, operation: Operation, app_sha: str, platform_revision: str) -> None:
+        self.mirrors.keep(
+            operation.project,
+            operation.deployment,
+            app=(self.app_repo_of(operation.project), app_sha),
+            platform=(self.platform_repo, platform_revision.rpartition("@")[2]),
+        )

@@ -1,0 +1,263 @@
+"""Turns what Git holds into `Desired`: the platform repository's texts and the apps' commits.
+
+Called by `loop.worker` and the CLI. Keeps the last good spec of each project (invariant 3) and reads
+a text or a commit only once. Trouble with Git is part of the value, never an exception.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from reconciler.adapters.git_platform import PlatformFiles
+from reconciler.adapters.git_repository import Mirrors
+from reconciler.adapters.git_source import RepositoryState
+from reconciler.desired.dockerfiles import dockerfile_for
+from reconciler.desired.resolution import desired_project
+from reconciler.desired.validation import SpecCache, SpecFile, Validation, validate
+from reconciler.errors import GitsteadError
+from reconciler.model.condition import Reason
+from reconciler.model.desired import Desired, DesiredProject, SourceProblem
+from reconciler.model.naming import PROJECT_NAME
+from reconciler.model.spec import Diagnostic, Location, PlatformSpec, ProjectSpec
+
+Files = Mapping[str, tuple[str, bytes]]
+PLATFORM_FILE = "platform.yaml"
+BASE_PREFIX = "gitstead/base-"
+
+
+class GoodSpecs(Protocol):
+    """Where the last good texts are kept: path of the file to (blob id, text)."""
+
+    def good_texts(self) -> Files: ...
+
+    def save_good_texts(self, files: Files, revision: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The platform at one commit: what is valid, and what of the last good holds in its place."""
+
+    revision: str
+    validation: Validation
+    platform: PlatformSpec
+    specs: tuple[ProjectSpec, ...]
+    stale: frozenset[str]
+    complete: bool
+
+
+class Sources:
+    """`platform` is (address, branch) of the platform repository.
+
+    `on_unknown` is told of a remote repository that was never asked and is needed now.
+    """
+
+    def __init__(
+        self,
+        mirrors: Mirrors,
+        good: GoodSpecs,
+        *,
+        platform: tuple[str, str],
+        instance: str,
+        on_unknown: Callable[[str], None],
+    ) -> None:
+        self._mirrors, self._good, self._platform = mirrors, good, platform
+        self._instance, self._on_unknown = instance, on_unknown
+        self._lock = threading.Lock()
+        self._states: dict[str, RepositoryState] = {}
+        self._wanted: dict[str, frozenset[str]] = {platform[0]: frozenset({platform[1]})}
+        self._cache = SpecCache()
+        self._checked: Checked | None = None
+        self._projects: dict[str, tuple[ProjectSpec, str, SourceProblem | None, DesiredProject]] = {}
+        self._answer: Desired | None = None
+
+    # ---- asking ----------------------------------------------------------------------------
+
+    def addresses(self) -> frozenset[str]:
+        with self._lock:
+            return frozenset(self._wanted)
+
+    def local_addresses(self) -> frozenset[str]:
+        return frozenset(repo for repo in self.addresses() if is_local(repo))
+
+    def app_repo_of(self, project_name: str) -> str:
+        """The address of a project's app repository, "" where the project is not known."""
+        kept = self._projects.get(project_name)
+        return kept[0].source.repo if kept else ""
+
+    def was_asked(self, repo: str) -> bool:
+        with self._lock:
+            return repo in self._states
+
+    def has_trouble(self, repo: str) -> bool:
+        with self._lock:
+            return repo in self._states and self._states[repo].problem is not None
+
+    def refresh(self, repo: str) -> bool:
+        """One listing of the repository for all its wanted branches; whether anything is new."""
+        with self._lock:
+            branches = self._wanted.get(repo, frozenset())
+        if not branches:
+            return False
+        state = self._mirrors.refresh(repo, branches)
+        with self._lock:
+            news = self._states.get(repo) != state
+            self._states[repo] = state
+            if news:
+                self._answer = None
+            return news
+
+    # ---- answering -------------------------------------------------------------------------
+
+    def desired(self, holders: Mapping[str, str]) -> Desired:
+        """Everything that should run now. `holders` maps a host name to the project that has it."""
+        with self._lock:
+            answer = self._answer
+        if answer is not None:
+            return answer
+        answer = self._compute(holders)
+        with self._lock:
+            if all(repo in self._states for repo in self._wanted):
+                self._answer = answer
+        return answer
+
+    def _compute(self, holders: Mapping[str, str]) -> Desired:
+        repo, branch = self._platform
+        state = self._state(repo, branch)
+        problem = state.problem_of(branch)
+        sha = state.branches.get(branch, "")
+        try:
+            checked = self._check(sha, holders) if sha else None
+        except GitsteadError as error:
+            problem, checked = SourceProblem(Reason.SOURCE_UNUSABLE, str(error)), None
+        text = f"platform repository: {problem.message}" if problem else ""
+        if checked is None:
+            return Desired("", PlatformSpec(), problem=text or "the platform repository was not read yet")
+        projects = tuple(self._project(spec, stale=spec.name in checked.stale) for spec in checked.specs)
+        self._want(checked.specs)
+        return Desired(
+            revision=checked.revision,
+            platform=checked.platform,
+            projects=projects,
+            names=checked.validation.names,
+            diagnostics=checked.validation.diagnostics,
+            complete=checked.complete and problem is None,
+            problem=text,
+        )
+
+    def _state(self, repo: str, branch: str) -> RepositoryState:
+        """What is known of the repository; a local one is asked here and now, a remote one soon."""
+        with self._lock:
+            self._wanted[repo] = self._wanted.get(repo, frozenset()) | {branch}
+            state = self._states.get(repo)
+        if state is not None and (branch in state.branches or state.problem_of(branch) is not None):
+            return state
+        if is_local(repo):
+            self.refresh(repo)
+            with self._lock:
+                return self._states[repo]
+        self._on_unknown(repo)
+        return self._mirrors.known(repo, frozenset({branch}))
+
+    def _want(self, specs: tuple[ProjectSpec, ...]) -> None:
+        """Repositories and branches that no project names any more are not asked any more."""
+        wanted: dict[str, frozenset[str]] = {self._platform[0]: frozenset({self._platform[1]})}
+        for spec in specs:
+            wanted[spec.source.repo] = wanted.get(spec.source.repo, frozenset()) | {spec.source.branch}
+        with self._lock:
+            self._wanted = wanted
+            self._states = {repo: state for repo, state in self._states.items() if repo in wanted}
+
+    def _check(self, sha: str, holders: Mapping[str, str]) -> Checked:
+        revision = f"{self._platform[1]}@{sha}"
+        if self._checked is not None and self._checked.revision == revision:
+            return self._checked
+        files = self._mirrors.read_platform(self._platform[0], sha)
+        checked = check_platform(files, self._good.good_texts(), revision=revision, holders=holders, cache=self._cache)
+        usable = {spec.name for spec in checked.validation.projects}
+        good = {path: text for path, text in files.files.items() if _name(path) in usable}
+        if checked.validation.platform is not None:
+            good[PLATFORM_FILE] = files.files[PLATFORM_FILE]
+        self._good.save_good_texts(good, revision)
+        self._checked = checked
+        return checked
+
+    def _project(self, spec: ProjectSpec, *, stale: bool) -> DesiredProject:
+        source = spec.source
+        state = self._state(source.repo, source.branch)
+        problem = state.problem_of(source.branch)
+        sha = state.branches.get(source.branch, "")
+        kept = self._projects.get(spec.name)
+        if kept is not None and kept[0] is spec and kept[1:3] == (sha, problem):
+            project = kept[3]
+        elif sha:
+            project = read_project(self._mirrors, spec, sha, instance=self._instance, problem=problem)
+        else:
+            project = desired_project(spec, None, source_problem=problem)
+        self._projects[spec.name] = (spec, sha, problem, project)
+        return replace(project, stale=stale)
+
+
+def is_local(repo: str) -> bool:
+    return repo.startswith(("/", "file://"))
+
+
+def _name(path: str) -> str:
+    return path.removeprefix("projects/").removesuffix(".yaml")
+
+
+def check_platform(
+    files: PlatformFiles, good: Files, *, revision: str, holders: Mapping[str, str], cache: SpecCache
+) -> Checked:
+    """Validate one revision; in place of what is invalid, the last good text of the same file."""
+    texts = {path: SpecFile(*each) for path, each in files.files.items()}
+    validation = _with_unusable(validate(texts, holders=holders, cache=cache), files.unusable)
+    usable = {spec.name for spec in validation.projects}
+    fallback = {path: SpecFile(*each) for path, each in good.items() if _name(path) in validation.names - usable}
+    if validation.platform is None and PLATFORM_FILE in good:
+        fallback[PLATFORM_FILE] = SpecFile(*good[PLATFORM_FILE])
+    second = validate({**texts, **fallback}, holders=holders, cache=cache) if fallback else validation
+    return Checked(
+        revision=revision,
+        validation=validation,
+        platform=second.platform or PlatformSpec(),
+        specs=second.projects,
+        stale=frozenset(spec.name for spec in second.projects) - usable,
+        complete=validation.complete,
+    )
+
+
+def _with_unusable(validation: Validation, unusable: Mapping[str, str]) -> Validation:
+    """Entries that are no readable files are problems too, and their projects have not left."""
+    if not unusable:
+        return validation
+    names = {_name(path) for path in unusable if PROJECT_NAME.match(_name(path))}
+    problems = tuple(
+        Diagnostic(Location(path), text, project=_name(path) if _name(path) in names else "")
+        for path, text in unusable.items()
+    )
+    return replace(
+        validation,
+        names=validation.names | names,
+        diagnostics=(*validation.diagnostics, *problems),
+        complete=False,
+    )
+
+
+def read_project(
+    mirrors: Mirrors, spec: ProjectSpec, sha: str, *, instance: str, problem: SourceProblem | None
+) -> DesiredProject:
+    """The project at one commit of its app repository; what cannot be used becomes its problem."""
+    try:
+        state = mirrors.source_state(spec.source.repo, sha, spec.source.path)
+        own = state.read_text(spec.build.dockerfile) if spec.build.type == "dockerfile" else None
+        listing = state.listing
+    except GitsteadError as error:
+        unusable = problem or SourceProblem(Reason.SOURCE_UNUSABLE, str(error))
+        return desired_project(spec, None, source_problem=unusable)
+    dockerfile = dockerfile_for(
+        spec, listing, own, base_name=lambda name: f"{BASE_PREFIX}{name}", cache_id=f"{instance}-{spec.name}"
+    )
+    return desired_project(spec, state.commit, dockerfile, source_problem=problem)

@@ -1,0 +1,137 @@
+"""Turns what happens outside into dirty marks: engine events, pushes, Caddy's changes, people's requests.
+
+Started and stopped by `bootstrap`. A trigger carries a key, never what happened; losing one costs
+time, never correctness.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from reconciler.adapters.caddy_admin import CaddyAdmin
+from reconciler.adapters.engine_events import EngineEvent
+from reconciler.adapters.upstream_files import UpstreamFiles
+from reconciler.errors import GitsteadError
+from reconciler.history.queries import Queries
+from reconciler.history.recorder import Recorder
+from reconciler.history.requests import Inbox, Request
+from reconciler.history.wake import WakeListener
+from reconciler.loop.polling import Poller
+from reconciler.loop.queue import ALL, DirtyQueue
+from reconciler.loop.worker import new_request_id
+
+log = structlog.get_logger(__name__)
+
+HOST_LOOK_S = 2.0
+WAKE_S = 1.0
+ENGINE = "engine"
+
+
+def on_engine_event(queue: DirtyQueue) -> Callable[[EngineEvent], None]:
+    """A callback for `EngineEvents`: a gap means look at everything, an event of ours at its project."""
+
+    def mark(event: EngineEvent) -> None:
+        if event.kind == "gap":
+            queue.mark(ALL, f"engine events {event.action}")
+        else:
+            queue.mark(event.project or ENGINE, f"{event.kind} {event.action}")
+
+    return mark
+
+
+class HostWatch:
+    """Looks every two seconds whether Caddy's configuration or an upstream file moved; marks if so.
+
+    Neither tells anybody by itself: a Caddy that was restarted empty is back within seconds by this.
+    """
+
+    def __init__(self, caddy: CaddyAdmin, upstreams: UpstreamFiles, queue: DirtyQueue) -> None:
+        self._caddy, self._upstreams, self._queue = caddy, upstreams, queue
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="host-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        before = self._look()
+        while not self._stop.wait(HOST_LOOK_S):
+            now = self._look()
+            if now != before:
+                self._queue.mark("", "Caddy or an upstream file changed")
+            before = now
+
+    def _look(self) -> tuple[object, object]:
+        try:
+            routes: object = self._caddy.look()
+        except GitsteadError as error:
+            routes = error.reason
+        return routes, dict(self._upstreams.look())
+
+
+class Requests:
+    """Takes what people ask for out of the inbox, and does the part that is not planning.
+
+    `approve` writes the approval that the plan waits for; `sync` asks every repository now.
+    """
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        wake: WakeListener,
+        recorder: Recorder,
+        *,
+        queries: Queries,
+        queue: DirtyQueue,
+        poller: Poller,
+        clock: Callable[[], float],
+    ) -> None:
+        self._inbox, self._wake, self._recorder, self._queries = inbox, wake, recorder, queries
+        self._queue, self._poller, self._clock = queue, poller, clock
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="requests", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=5.0)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                for request in self._inbox.take_requests(self._clock()):
+                    outcome, message = self._handle(request)
+                    self._inbox.mark_handled(request.id, outcome=outcome, message=message, now=self._clock())
+                    log.info(f"request.{outcome}", kind=request.kind, project=request.project, by=request.by)
+            except GitsteadError as error:
+                log.warning("inbox.failed", reason=error.reason, message=str(error))
+            self._wake.wait(WAKE_S)
+        self._wake.close()
+
+    def _handle(self, request: Request) -> tuple[str, str]:
+        request_id = new_request_id()
+        if request.kind == "sync":
+            self._poller.poll_now()
+            self._queue.mark(ALL, "sync", request_id=request_id)
+            return "done", "every repository is being asked"
+        if request.kind == "approve":
+            return self._approve(request, request_id)
+        return "refused", f"{request.kind} is not a request that this version acts on"
+
+    def _approve(self, request: Request, request_id: str) -> tuple[str, str]:
+        status = self._queries.status(request.project)
+        digest = str(request.payload["digest"])
+        if status is None or not status.waiting or not status.waiting.startswith(digest):
+            return "refused", f"{request.project} does not wait for an approval of plan {digest[:8]} any more"
+        self._recorder.approve(status.waiting, project_name=request.project, by=request.by, now=self._clock())
+        self._queue.mark(request.project, "approve", request_id=request_id)
+        return "done", f"plan {digest[:8]} of {request.project} was approved"

@@ -1,0 +1,178 @@
+"""The reconciler's loop: take what is dirty, look at everything, plan, hand each project's part to a worker.
+
+Started by `bootstrap`. One thread looks and plans; several apply, one run per project at a time
+(invariant 7). Nothing here waits for a job: a job's end marks its project dirty.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+
+from reconciler.adapters.docker_engine import DockerEngine
+from reconciler.errors import GitsteadError
+from reconciler.heartbeat import Heartbeat
+from reconciler.history.queries import Queries
+from reconciler.history.recorder import Recorder
+from reconciler.loop.convergence import Convergence
+from reconciler.loop.polling import Poller
+from reconciler.loop.queue import ALL, DirtyQueue, Mark
+from reconciler.loop.runs import Runs
+from reconciler.loop.sources import Sources, is_local
+from reconciler.loop.watch import LocalWatch
+from reconciler.model.desired import Desired
+from reconciler.model.host import Host
+from reconciler.model.observed import Observed
+from reconciler.model.plan import Plan, ProjectPlan
+from reconciler.model.release import History
+from reconciler.observe import Observer
+from reconciler.plan.planner import plan as make_plan
+from reconciler.plan.status import status_of
+
+log = structlog.get_logger(__name__)
+
+BEAT_S = 15.0
+PAUSE_AFTER_ERROR_S = 1.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the loop is made of; built by `bootstrap`."""
+
+    host: Host
+    queue: DirtyQueue
+    sources: Sources
+    poller: Poller
+    watch: LocalWatch
+    observer: Observer
+    engine: DockerEngine
+    recorder: Recorder
+    queries: Queries
+    runs: Runs
+    heartbeat: Heartbeat
+    full_look_s: float
+    apply_workers: int
+
+
+class Worker:
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(parts.apply_workers, thread_name_prefix="apply")
+        self._convergence = Convergence()
+        self._holders: dict[str, str] = {}
+        self._wake_at = 0.0
+        self._full_look_due = 0.0
+
+    def run(self) -> None:
+        """Until `stop`: every mark leads to a look, a full look each `full_look_s`, a beat in between."""
+        parts = self._parts
+        parts.queue.mark(ALL, "start")
+        while not self._stop.is_set():
+            if time.monotonic() >= self._full_look_due:
+                parts.queue.mark(ALL, "interval")
+            if not parts.queue.wait(self._pause_s()):
+                parts.heartbeat.alive(parts.observer.clock())
+                if self._wake_at and parts.observer.clock() >= self._wake_at:
+                    parts.queue.mark("", "time")
+                continue
+            if not self._stop.is_set():
+                self._take()
+        self._pool.shutdown(wait=True)
+
+    def stop(self) -> None:
+        """End after the runs in flight."""
+        self._stop.set()
+        self._parts.queue.mark(ALL, "stop")
+
+    def _pause_s(self) -> float:
+        pauses = [BEAT_S, self._full_look_due - time.monotonic()]
+        if self._wake_at:
+            pauses.append(self._wake_at - self._parts.observer.clock())
+        return max(min(pauses), 0.005)
+
+    def _take(self) -> None:
+        marks = self._parts.queue.take()
+        request_id = next((mark.request_id for mark in marks.values() if mark.request_id), "") or new_request_id()
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                self._look(marks, request_id)
+            except GitsteadError as error:
+                log.warning("look.failed", reason=error.reason, message=str(error))
+                self._back_off(marks)
+            except Exception:  # one pass that fails for a fault of ours must not end the loop
+                log.exception("look.crashed")
+                self._back_off(marks)
+
+    def _back_off(self, marks: Mapping[str, Mark]) -> None:
+        self._parts.queue.give_back(marks)
+        self._stop.wait(PAUSE_AFTER_ERROR_S)
+
+    def _look(self, marks: Mapping[str, Mark], request_id: str) -> None:
+        parts = self._parts
+        if ALL in marks:
+            parts.engine.forget_cache()
+            self._full_look_due = time.monotonic() + parts.full_look_s
+        self._refresh(marks)
+        desired = parts.sources.desired(self._holders)
+        observed = parts.observer.observe(parts.runs.reserved_ports())
+        history = parts.queries.history()
+        plan = make_plan(desired, observed, history, parts.host)
+        if observed.routes is not None:
+            self._holders = dict(observed.routes.hosts)
+        parts.heartbeat.beat(desired, observed)
+        parts.watch.watch(parts.sources.local_addresses())
+        self._hand_out(plan, marks, request_id)
+        self._tell(plan, desired, observed, history)
+        self._wake_at = plan.wake_at
+
+    def _refresh(self, marks: Mapping[str, Mark]) -> None:
+        for key in marks:
+            repo = key.removeprefix("repo:")
+            if key == repo:
+                continue
+            if is_local(repo):
+                self._parts.sources.refresh(repo)
+                self._parts.heartbeat.git_checked(self._parts.observer.clock())
+            elif marks[key].reason != "news":
+                self._parts.poller.poll_now(repo)
+
+    def _hand_out(self, plan: Plan, marks: Mapping[str, Mark], request_id: str) -> None:
+        for each in plan.projects:
+            if not self._convergence.may_apply(each):
+                continue
+            mark = marks.get(each.project)
+            run_id = mark.request_id if mark and mark.request_id else request_id
+            if self._parts.queue.begin(each.project, run_id):
+                self._parts.runs.reserve(each)
+                self._pool.submit(self._run, each, run_id)
+
+    def _run(self, each: ProjectPlan, run_id: str) -> None:
+        try:
+            clean = self._parts.runs.apply(each, run_id)
+            self._convergence.applied(each, clean=clean)
+        finally:
+            self._parts.queue.finish(each.project, "applied")
+
+    def _tell(self, plan: Plan, desired: Desired, observed: Observed, history: History) -> None:
+        parts = self._parts
+        verdicts = [self._convergence.with_condition(each) for each in plan.projects if each.verdict is not None]
+        rows = [
+            status_of(each, desired=desired, observed=observed, history=history, host=parts.host) for each in verdicts
+        ]
+        parts.recorder.save_statuses(rows)
+        if desired.revision and observed.engine is not None:
+            told = {row.project for row in rows}
+            for status in parts.queries.statuses():
+                if status.project not in told:
+                    parts.recorder.forget_status(status.project)
+
+
+def new_request_id() -> str:
+    return secrets.token_hex(4)

@@ -1,0 +1,61 @@
+"""One pass over the adapters: everything that is, at one moment.
+
+Called by `loop.worker` and by `gitstead plan`. What could not be read becomes Unknown with the
+reason beside it, never "missing".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from reconciler.adapters import host_ports
+from reconciler.adapters.caddy_admin import CaddyAdmin
+from reconciler.adapters.docker_engine import DockerEngine
+from reconciler.adapters.upstream_files import UpstreamFiles
+from reconciler.errors import GitsteadError
+from reconciler.model.job import Job, JobKey
+from reconciler.model.observed import Engine, Observed, Routes
+
+
+@dataclass(frozen=True)
+class Observer:
+    """The adapters that are looked at, and the jobs of this process."""
+
+    engine: DockerEngine
+    caddy: CaddyAdmin
+    upstreams: UpstreamFiles
+    jobs: Callable[[], Mapping[JobKey, Job]]
+    clock: Callable[[], float]
+
+    def observe(self, reserved: frozenset[int] = frozenset()) -> Observed:
+        """A snapshot; `reserved` are ports that plans being applied just now give out.
+
+        Jobs are read first: what a job did is then seen in Docker, never the other way round.
+        """
+        jobs = self.jobs()
+        engine, engine_problem = self._engine()
+        routes, caddy_problem = self._routes()
+        return Observed(
+            at=self.clock(),
+            engine=engine,
+            engine_problem=engine_problem,
+            routes=routes,
+            caddy_problem=caddy_problem,
+            upstreams=self.upstreams.look(),
+            listening=host_ports.listening(),
+            reserved=reserved,
+            jobs=jobs,
+        )
+
+    def _engine(self) -> tuple[Engine | None, str]:
+        try:
+            return self.engine.look(), ""
+        except GitsteadError as error:
+            return None, error.what
+
+    def _routes(self) -> tuple[Routes | None, str]:
+        try:
+            return self.caddy.look(), ""
+        except GitsteadError as error:
+            return None, error.what
