@@ -15,6 +15,7 @@ from reconciler.adapters.caddy_admin import CaddyAdmin
 from reconciler.errors import CaddyRefused, CaddyUnavailable, NotOurs
 from reconciler.model.naming import caddy_id
 from reconciler.plan.routes import document_digest, route_document
+from reconciler.resources import resource
 from tests.caddy_support import TOKEN, Site, admin_request, get, new_site, wait_until
 
 pytestmark = pytest.mark.real
@@ -307,6 +308,29 @@ def test_a_last_good_that_lags_behind_is_seen_and_written_without_a_reload(runni
     assert admin.writes == writes
     assert admin.look().digest == document_digest(wanted)
     assert json.loads(running.caddy.last_good.read_bytes()) == running.caddy.config()
+
+
+def test_last_good_follows_what_others_change_in_their_part(running: Site) -> None:
+    """Else a reboot would bring back an older configuration of theirs (invariant 5)."""
+    admin = running.caddy.admin()
+    wanted = document(running, BLOG)
+    admin.put(wanted)
+    running.caddy.request("POST", "/config/apps/http/servers/theirs", {"listen": ["127.0.0.1:0"]})
+    assert admin.look().digest != document_digest(wanted)
+    writes = admin.writes
+    assert not admin.put(wanted)
+    assert admin.writes == writes
+    assert admin.look().digest == document_digest(wanted)
+    assert "theirs" in json.loads(running.caddy.last_good.read_bytes())["apps"]["http"]["servers"]
+
+
+def test_the_base_configuration_of_a_server_is_accepted_and_joined(site: Site) -> None:
+    base = json.loads(resource("caddy", "base.json").read_text())
+    assert base["admin"]["listen"].startswith("unix/")
+    assert base["admin"]["config"] == {"persist": False}
+    site.caddy.start({**base, "admin": site.caddy.admin_section})
+    assert site.caddy.admin().put(document(site, BLOG))
+    assert site.get("blog.localhost").status == 502
 
 
 def test_a_last_good_that_cannot_be_written_is_said_and_tried_again(running: Site) -> None:
