@@ -16,7 +16,7 @@ _ARGUMENT = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:=(?P<value>\"[^\"]*\
 _VARIABLE = re.compile(
     r"\$(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<fallback>[^}$]*))?\}|(?P<bare>[A-Za-z_]\w*))"
 )
-_FLAG = re.compile(r"--(?P<name>[a-z]+)=(?P<value>\S+)\s*")
+_FLAG = re.compile(r"--(?P<name>[a-z-]+)(?:=(?P<value>\S+))?\s*")
 _MOUNT_FROM = re.compile(r"(?:\A|,)from=(?P<image>[^,]+)")
 
 
@@ -104,8 +104,9 @@ def _other_images(rest: str) -> Iterator[str]:
     position = 0
     while flag := _FLAG.match(rest, position):
         position = flag.end()
-        image = flag["value"] if flag["name"] == "from" else ""
-        if flag["name"] == "mount" and (match := _MOUNT_FROM.search(flag["value"])):
+        value = flag["value"] or ""
+        image = value if flag["name"] == "from" else ""
+        if flag["name"] == "mount" and (match := _MOUNT_FROM.search(value)):
             image = match["image"]
         if "$" in image:
             raise _Unknowable

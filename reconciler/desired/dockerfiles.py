@@ -35,7 +35,8 @@ STATIC_BASE_CADDYFILE = """\
 	auto_https off
 	persist_config off
 	log {
-		level WARN
+		level ERROR
+		exclude tls
 	}
 }
 
@@ -79,7 +80,8 @@ USER 10001:10001
 _CACHE_ID = re.compile(r"[a-z0-9-]{1,80}\Z")
 _FLASK_MODULES = ("wsgi", "app", "main", "application")
 _PYTHON_PROGRAMS = ("main.py", "app.py", "__main__.py")
-_GUNICORN = ("gunicorn", "--threads=8", "--worker-tmp-dir=/dev/shm", "--no-control-socket", "--access-logfile=-")  # noqa: S108  # fmt: skip
+# Caddy keeps idle connections for 120 s: a server that closes first would fail a request now and then.
+_GUNICORN = ("gunicorn", "--threads=8", "--keep-alive=130", "--worker-tmp-dir=/dev/shm", "--access-logfile=-")
 
 BaseName = Callable[[str], str]
 

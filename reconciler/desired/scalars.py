@@ -74,7 +74,7 @@ def _read_number(text: str) -> tuple[Scalar, str]:
         if len(text.lstrip("+-")) > MAX_DIGITS:
             return text, f"a number of {len(text)} characters is too long: at most {MAX_DIGITS} digits are read"
         return int(text), ""
-    if _DECIMAL.match(text) and not _AMBIGUOUS[1][0].match(text.partition(".")[0]):
+    if _DECIMAL.match(text):
         if len(text) > 2 * MAX_DIGITS:
             return text, f"a number of {len(text)} characters is too long: at most {2 * MAX_DIGITS} are read"
         return float(text), ""
