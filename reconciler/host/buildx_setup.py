@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from reconciler.adapters import processes
-from reconciler.errors import HostUnfit, ProgramFailed
+from reconciler.errors import GitsteadError, HostUnfit, ProgramFailed
 from reconciler.host import apt_sources, machine
 from reconciler.host.machine import Say
 
@@ -32,10 +32,10 @@ def version_in(text: str) -> Version:
 
 
 def buildx_version() -> Version:
-    """The version of the plugin that the docker client finds; empty where it finds none."""
+    """The version of the plugin that the docker client finds; empty where it finds none or hangs."""
     try:
-        finished = processes.run(["docker", "buildx", "version"], timeout_s=20, check=False)
-    except HostUnfit:
+        finished = processes.run(["docker", "buildx", "version"], timeout_s=10, check=False)
+    except GitsteadError:
         return ()
     return version_in(finished.text) if finished.status == 0 else ()
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from reconciler.adapters import processes
 from reconciler.errors import GitsteadError
-from reconciler.host import base_image, buildx_setup, engine_setup
+from reconciler.host import base_image, buildx_setup, engine_setup, machine
 from reconciler.host.base_recipes import RECIPES
 from reconciler.host.buildx_setup import OLDEST_BUILDX, Version
 from reconciler.host.check import Check
@@ -51,7 +51,7 @@ def check_buildx(version: Version, driver: str) -> Check:
         return Check(
             "buildx",
             "problem",
-            "not installed: builds need it",
+            "not installed, or it does not answer: builds need it",
             f"{_FIX} installs the plugin from Debian's docker-buildx",
         )
     if version < OLDEST_BUILDX:
@@ -87,13 +87,11 @@ def check_build_logs(limits: dict[str, str] | None) -> Check:
         return Check("build logs", "ok", "limits not visible from here")
     if limits == LOG_LIMITS:
         return Check("build logs", "ok", "whole up to 10 MB a step")
-    wanted = " ".join(f"{name}={value}" for name, value in LOG_LIMITS.items())
-    return Check(
-        "build logs",
-        "warning",
-        "the engine cuts each step at 2 MiB and 200 KiB a second",
-        f"{_FIX} sets {wanted} and restarts the engine if nothing runs in it",
-    )
+    if machine.has_systemd():
+        hint = f"{_FIX} sets {next(iter(LOG_LIMITS))} and its like, and restarts the engine if nothing runs in it"
+    else:
+        hint = "restart dockerd with " + " ".join(f"{name}={value}" for name, value in LOG_LIMITS.items())
+    return Check("build logs", "warning", "the engine cuts each step at 2 MiB and 200 KiB a second", hint)
 
 
 def check_base_images() -> Check:
@@ -129,5 +127,8 @@ def read_limits(engine: Engine) -> dict[str, str] | None:
 
 
 def _is_ours(name: str) -> bool:
-    image = base_image.find_image(base_image.base_reference(name))
+    try:
+        image = base_image.find_image(base_image.base_reference(name))
+    except GitsteadError:
+        return False
     return image is not None and image.labels.get("gitstead.base") == name

