@@ -1,0 +1,143 @@
+"""The pages: overview, one project, one deployment with its build log.
+
+Called by Flask for GET alone. Every page works without a script; `?part=live` is the same page
+without its frame, for the script that keeps it up to date.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from flask import Blueprint, Response, request, url_for
+
+from reconciler.history.logs import LogLine
+from reconciler.model.condition import Health
+from reconciler.model.release import Deployment, State
+from reconciler.model.status import ProjectStatus
+from web import finding, logview, present
+from web.rendering import now, page
+from web.store import Store, store
+from web.streams import bounded
+from web.text import plain
+
+bp = Blueprint("pages", __name__)
+
+DEPLOYMENTS_SHOWN = 20
+EVENTS_SHOWN = 30
+_TEXT_LINES = 1000
+_NEEDS_A_LOOK = frozenset({Health.DEGRADED, Health.MISSING, Health.UNKNOWN})
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One printable fact: what Git asks, and what the host shows; "" where one says nothing."""
+
+    name: str
+    desired: str
+    observed: str
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.desired and self.observed) and self.desired != self.observed
+
+
+@bp.get("/")
+def overview() -> Response:
+    version = store().versions().state
+    statuses = sorted(store().queries.statuses(), key=lambda each: (each.health not in _NEEDS_A_LOOK, each.project))
+    counts = Counter(each.health for each in statuses)
+    bad = sum(each.health in _NEEDS_A_LOOK for each in statuses)
+    title = f"{bad} need{'s' if bad == 1 else ''} a look" if bad else "All well" if statuses else "No project"
+    in_order = [(health, counts[health]) for health in Health if health in counts]
+    return page("overview.html", version=version, statuses=statuses, counts=in_order, title=title)
+
+
+@bp.get("/projects/<name>")
+def project(name: str) -> Response:
+    version = store().versions().state
+    before = finding.number("before", finding.HIGHEST, lowest=1)
+    status = finding.project(name)
+    queries = store().queries
+    found = queries.deployments(name, before=before, limit=DEPLOYMENTS_SHOWN + 1)
+    shown = found[:DEPLOYMENTS_SHOWN]
+    under_way = queries.deployment(name, status.under_way) if status.under_way else None
+    timings = queries.timings(name, [status.under_way]) if under_way else {}
+    complaints = [each for each in store().heartbeat(now()).diagnostics if each.project == name]
+    return page(
+        "project.html",
+        version=version,
+        status=status,
+        diagnostics=complaints,
+        compared=_compared(status),
+        under_way=under_way,
+        under_way_entered=timings[status.under_way].entered if under_way else {},
+        deployments=shown,
+        older=shown[-1].number if len(found) > DEPLOYMENTS_SHOWN else 0,
+        newer="before" in request.args,
+        events=queries.events(name, limit=EVENTS_SHOWN),
+    )
+
+
+@bp.get("/projects/<name>/deployments/<int:number>")
+def deployment(name: str, number: int) -> Response:
+    version = store().versions().state
+    found = finding.deployment(name, number)
+    queries = store().queries
+    timing = queries.timings(name, [number])[number]
+    log = None
+    if request.args.get("part") != "live":
+        after = finding.number("after", 0) if "after" in request.args else None
+        log = logview.page(store().logs, found, after=after, tail="tail" in request.args)
+    return page(
+        "deployment.html",
+        version=version,
+        deployment=found,
+        entered=timing.entered,
+        build_s=timing.build_s,
+        serves=_serves(store(), found),
+        operations=queries.operations(name, number),
+        log=log,
+        log_url=lambda **where: url_for("pages.deployment", name=name, number=number, **where) + "#log",
+    )
+
+
+@bp.get("/projects/<name>/deployments/<int:number>/log.txt")
+def log_text(name: str, number: int) -> Response:
+    """The whole log, safe to print in a terminal; a stream like the others, since it may be long."""
+    found = finding.deployment(name, number)
+    response = bounded(_as_text(store(), found), content_type="text/plain; charset=utf-8")
+    response.headers["Content-Disposition"] = f'inline; filename="{name}-d{number}.log"'
+    return response
+
+
+def _as_text(from_store: Store, found: Deployment) -> Iterator[str]:
+    after = 0
+    step: str | None = None
+    while lines := from_store.logs.read(found.project, found.number, after=after, limit=_TEXT_LINES):
+        for name, own in groupby(lines, key=lambda line: line.step):
+            if name != step:
+                step = name
+                yield f"== {plain(name) or 'output'}\n"
+            yield "".join(map(_text_line, own))
+        after = lines[-1].number
+
+
+def _text_line(line: LogLine) -> str:
+    mark = {"stderr": "err ", "system": "sys "}.get(line.stream, "    ")
+    return f"{present.iso(line.at)} {mark}{plain(line.text)}\n"
+
+
+def _compared(status: ProjectStatus) -> list[Compared]:
+    names = dict.fromkeys((*status.desired, *status.observed))
+    return [Compared(name, status.desired.get(name, ""), status.observed.get(name, "")) for name in names]
+
+
+def _serves(from_store: Store, ended: Deployment) -> Deployment | None:
+    """What serves in place of a deployment that failed."""
+    if ended.state in (State.LIVE, State.RETIRED) or ended.is_open:
+        return None
+    status = from_store.queries.status(ended.project)
+    return from_store.queries.deployment(ended.project, status.deployment) if status and status.deployment else None
