@@ -14,15 +14,19 @@ Files = Mapping[str, tuple[str, bytes]]
 PLATFORM_FILE = "platform.yaml"
 
 
+def good_texts(queries: Queries) -> Files:
+    """Path of the file to (blob id, text)."""
+    texts = {f"projects/{name}.yaml": (each.blob, each.text) for name, each in queries.good_specs().items()}
+    platform = queries.good_platform()
+    return texts | ({PLATFORM_FILE: (platform.blob, platform.text)} if platform else {})
+
+
 class GoodSpecs:
     def __init__(self, recorder: Recorder, queries: Queries) -> None:
         self._recorder, self._queries = recorder, queries
 
     def good_texts(self) -> Files:
-        """Path of the file to (blob id, text)."""
-        texts = {f"projects/{name}.yaml": (each.blob, each.text) for name, each in self._queries.good_specs().items()}
-        platform = self._queries.good_platform()
-        return texts | ({PLATFORM_FILE: (platform.blob, platform.text)} if platform else {})
+        return good_texts(self._queries)
 
     def save_good_texts(self, files: Files, revision: str) -> None:
         """Keep what is valid at `revision`; what is kept already is not written again."""

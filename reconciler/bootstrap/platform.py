@@ -1,21 +1,14 @@
-"""Builds every part of a running platform and hands each what it needs; the only place that does.
+"""One reconciler on one state folder, with all its threads.
 
-Called by `cli`. Decides nothing about projects. `Platform` is one reconciler on one state folder;
-`prepare_state` makes the folder, the instance's name and its keys.
+Called by `service`. Builds the adapters and hands them down; decides nothing about projects.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import secrets
-import string
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
@@ -32,7 +25,7 @@ from reconciler.apply.executor import Executor
 from reconciler.apply.failpoints import Failpoints
 from reconciler.apply.jobs import Jobs
 from reconciler.apply.probe import Probes
-from reconciler.errors import HostUnfit
+from reconciler.bootstrap.state import open_mirrors
 from reconciler.heartbeat import Heartbeat
 from reconciler.history.store import Store, open_store
 from reconciler.history.wake import WakeListener
@@ -50,64 +43,6 @@ from reconciler.observe import Observer
 from reconciler.settings import Settings
 
 log = structlog.get_logger(__name__)
-_ALPHABET = string.ascii_lowercase + string.digits
-
-
-def prepare_state(settings: Settings) -> Host:
-    """Make the state folder and what is made once in it; returns who we are on this host."""
-    settings.state.mkdir(parents=True, exist_ok=True)
-    settings.state.chmod(0o711)
-    for name, mode in (("keys", 0o700), ("mirrors", 0o700), ("builds", 0o700), ("upstreams", 0o755)):
-        (settings.state / name).mkdir(exist_ok=True)
-        (settings.state / name).chmod(mode)
-    instance = _once(settings.state / "instance", lambda: _random(6), mode=0o644)
-    token = _once(settings.state / "keys" / "verify-token", lambda: secrets.token_urlsafe(24), mode=0o600)
-    return Host(
-        instance=instance,
-        upstreams_folder=str(settings.upstreams.resolve()),
-        verify_token=token,
-        http_port=settings.http_port,
-        ports=settings.ports,
-        builds=settings.builds,
-    )
-
-
-def _random(length: int) -> str:
-    return secrets.choice(string.ascii_lowercase) + "".join(secrets.choice(_ALPHABET) for _ in range(length - 1))
-
-
-def _once(path: Path, make: Callable[[], str], *, mode: int) -> str:
-    """The text of a file that is made once: complete or not at all, also after a kill."""
-    with contextlib.suppress(FileNotFoundError):
-        return path.read_text().strip()
-    temporary = path.with_name(f"{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(make() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    return path.read_text().strip()
-
-
-@contextlib.contextmanager
-def only_reconciler(settings: Settings) -> Iterator[None]:
-    """Hold the state folder for this process (invariant 7). Raises HostUnfit naming who has it."""
-    path = settings.state / "reconciler.lock"
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise HostUnfit(
-                f"another reconciler (process {file.read().strip() or 'unknown'}) runs on {settings.state}",
-                expected="one reconciler per state folder",
-                remedy="Stop it first, or choose another state folder",
-            ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
 
 
 @dataclass
@@ -237,16 +172,6 @@ def build(settings: Settings, host: Host) -> Platform:
         poller=poller,
         queue=queue,
         heartbeat=heartbeat,
-    )
-
-
-def open_mirrors(settings: Settings) -> Mirrors:
-    """The mirrors of this state folder, with what the host file allows."""
-    return Mirrors(
-        settings.mirrors,
-        local_paths=settings.local_paths,
-        known_hosts=settings.known_hosts,
-        timeout_s=settings.git_timeout_s,
     )
 
 

@@ -1,0 +1,171 @@
+"""`status` and `history`: what is, why it is so, and what happened."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from reconciler.cli.words import SYMBOLS, age, clock, duration
+from reconciler.errors import HostUnfit
+from reconciler.heartbeat import read_heartbeat
+from reconciler.history.queries import Queries
+from reconciler.model.release import Deployment
+from reconciler.model.status import ProjectStatus
+from reconciler.settings import Settings
+
+STALE_S = 90.0
+
+
+@click.command()
+@click.argument("project", required=False)
+@click.option("--json", "json_wanted", is_flag=True, help="The same facts as JSON.")
+@click.pass_obj
+def status(settings: Settings, project: str | None, *, json_wanted: bool) -> None:
+    """All projects in a table, or one project: why it is as it is."""
+    queries = Queries(settings.state_db)
+    rows = queries.statuses()
+    queries.close()
+    if project is not None:
+        rows = [_named(rows, project)]
+    if json_wanted:
+        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2, default=str))
+        return
+    console = Console(highlight=False)
+    if project is not None:
+        _explain(console, rows[0], settings)
+    else:
+        _table(console, rows, settings)
+
+
+def _named(rows: list[ProjectStatus], project: str) -> ProjectStatus:
+    found = next((row for row in rows if row.project == project), None)
+    if found is None:
+        known = ", ".join(row.project for row in rows) or "none yet"
+        raise HostUnfit(f'there is no project "{project}"', expected=f"one of: {known}")
+    return found
+
+
+def _table(console: Console, rows: list[ProjectStatus], settings: Settings) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("PROJECT", "HEALTH", "RELEASE", "COMMIT", "SINCE", "ADDRESS"):
+        table.add_column(name, no_wrap=name != "ADDRESS", overflow="fold")
+    now = time.time()
+    for row in sorted(rows, key=lambda each: each.project):
+        table.add_row(
+            row.project,
+            _health(row),
+            f"r{row.release}" if row.release else "-",
+            row.commit[:7] or "-",
+            age(now - row.since) if row.since else "-",
+            row.address,
+        )
+        if row.health != "Healthy" and row.conditions:
+            lead = row.conditions[0]
+            console_text = Text(f"└ {lead.reason}: {lead.message}", style="dim" if row.health == "Progressing" else "")
+            table.add_row("", console_text if len(console_text) < 60 else _short(console_text), "", "", "", "")
+    if rows:
+        console.print(table)
+    else:
+        console.print("No project yet. Commit projects/<name>.yaml to the platform repository.")
+    console.print(_summary(rows, settings), style="dim")
+
+
+def _short(text: Text) -> Text:
+    text.truncate(100, overflow="ellipsis")
+    return text
+
+
+def _health(row: ProjectStatus) -> Text:
+    symbol, colour = SYMBOLS[row.health]
+    under_way = f" d{row.under_way} {row.under_way_state}" if row.under_way else ""
+    return Text(f"{symbol} {row.health}{under_way}", style=colour)
+
+
+def _summary(rows: list[ProjectStatus], settings: Settings) -> str:
+    counts = [f"{sum(row.health == health for row in rows)} {health.lower()}" for health in SYMBOLS]
+    shown = [each for each in counts if not each.startswith("0 ")]
+    return " · ".join([*shown, _freshness(settings)])
+
+
+def _freshness(settings: Settings) -> str:
+    """How old the facts are, or that nobody keeps them true."""
+    beat = read_heartbeat(settings.heartbeat)
+    if beat is None or time.time() - float(str(beat.get("at", 0))) > STALE_S:
+        return "the reconciler does not run: gitstead up"
+    looked = age(time.time() - float(str(beat.get("looked_at", 0))))
+    checked = float(str(beat.get("git_checked_at", 0)))
+    git = f", Git checked {age(time.time() - checked)} ago" if checked else ""
+    name, _, sha = str(beat.get("revision") or "").partition("@")
+    revision = f"platform {name}@{sha[:7]}" if sha else "platform not read yet"
+    troubles = [f"{part}: {beat[part]}" for part in ("engine", "caddy", "git") if beat.get(part)]
+    return " · ".join([f"{revision}, looked at {looked} ago{git}", *troubles])
+
+
+def _explain(console: Console, row: ProjectStatus, settings: Settings) -> None:
+    console.print(Text(row.headline, style=SYMBOLS[row.health][1]))
+    for condition in row.conditions:
+        console.print(f"  {condition.type} is {condition.status} ({condition.reason}): {condition.message}")
+    for title, facts in (("Desired", row.desired), ("Observed", row.observed)):
+        console.print(f"\n{title}", style="bold")
+        for key, value in facts.items():
+            console.print(f"  {key:<16} {value}", soft_wrap=True)
+    console.print("\nWhat blocks", style="bold")
+    for text in row.blocks or ("nothing",):
+        console.print(f"  {text}", soft_wrap=True)
+    if row.last_error:
+        console.print(f"\nLast error  {row.last_error}", soft_wrap=True)
+    if row.next_retry_at:
+        console.print(f"Next retry  {clock(row.next_retry_at)} UTC")
+    console.print(f"\n{_freshness(settings)}", style="dim")
+
+
+@click.command()
+@click.argument("project")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many deployments.")
+@click.option("--json", "json_wanted", is_flag=True, help="The same facts as JSON.")
+@click.pass_obj
+def history(settings: Settings, project: str, limit: int, *, json_wanted: bool) -> None:
+    """The deployments of a project and what was put back, newest first."""
+    queries = Queries(settings.state_db)
+    deployments = queries.deployments(project, limit=limit)
+    events = queries.events(project, limit=limit)
+    queries.close()
+    if json_wanted:
+        plain = {"deployments": [dataclasses.asdict(each) for each in deployments]}
+        drift = {"events": [dataclasses.asdict(each) for each in events]}
+        click.echo(json.dumps(plain | drift, indent=2, default=str))
+        return
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("DEPLOYMENT", "STATE", "RELEASE", "COMMIT", "TOOK", "WHEN (UTC)", "CAUSE"):
+        table.add_column(name, no_wrap=name != "CAUSE", overflow="fold")
+    for each in deployments:
+        table.add_row(
+            f"d{each.number}",
+            each.state,
+            f"r{each.release}" if each.release else "-",
+            each.commit.sha[:7],
+            _took(each),
+            clock(each.created_at),
+            _cause(each),
+        )
+    console.print(table if deployments else f"{project} has no deployments yet.")
+    for event in events:
+        times = f" ({event.count} times)" if event.count > 1 else ""
+        console.print(f"{clock(event.last_at)}  {event.kind}: {event.text}{times}", soft_wrap=True)
+
+
+def _took(each: Deployment) -> str:
+    end = each.live_at or each.ended_at
+    return duration(end - each.created_at) if end else f"{duration(time.time() - each.created_at)}…"
+
+
+def _cause(each: Deployment) -> str:
+    failure = f" — {each.message}" if each.message else ""
+    return f"{each.cause}: {each.cause_text}{failure}"

@@ -1,0 +1,38 @@
+"""Small words that several commands print: ages, symbols of health, times."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from reconciler.model.condition import Health
+
+SYMBOLS: dict[Health, tuple[str, str]] = {
+    Health.HEALTHY: ("●", "green"),
+    Health.SUSPENDED: ("‖", "blue"),
+    Health.PROGRESSING: ("◐", "cyan"),
+    Health.UNKNOWN: ("?", "yellow"),
+    Health.MISSING: ("○", "yellow"),
+    Health.DEGRADED: ("▲", "red"),
+}
+
+
+def age(seconds: float) -> str:
+    """`12s`, `4m`, `6h`, `2d`: the largest unit alone."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(int(seconds), 0)}s"
+
+
+def duration(seconds: float) -> str:
+    """`0.4s`, `31s`, `4m 10s`."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    if seconds < 60:
+        return f"{seconds:.0f}s"
+    return f"{int(seconds // 60)}m {int(seconds % 60)}s"
+
+
+def clock(at: float) -> str:
+    """A moment in UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

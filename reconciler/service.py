@@ -1,0 +1,146 @@
+"""`gitstead up`: one reconciler, the status page, and a Caddy where none is named, kept running together.
+
+Called by `cli` and `demo`. Supervises; what should run for projects is none of its business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from reconciler.adapters.caddy_process import CaddyProcess
+from reconciler.adapters.processes import inherited, start_daemon
+from reconciler.bootstrap.platform import Platform, build
+from reconciler.bootstrap.state import only_reconciler, prepare_state
+from reconciler.errors import GitsteadError
+from reconciler.log_output import configure_logging
+from reconciler.loop.queue import ALL
+from reconciler.settings import Settings
+
+log = structlog.get_logger(__name__)
+WATCH_S = 0.5
+WEB_STOP_S = 5.0
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class WebChild:
+    """gunicorn with the status page; started again when it ends."""
+
+    settings: Settings
+    pid: int = 0
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def ensure(self) -> None:
+        """Have it run; from the main thread alone, since the child ends with the thread that made it."""
+        if self.pid and not self._has_ended():
+            return
+        env = inherited(self.settings.environment())
+        argv = [sys.executable, "-m", "gunicorn", "-c", "python:web.gunicorn_conf", "web.wsgi:app"]
+        self.pid = start_daemon(argv, env=env, log_path=self.settings.state / "web.log", dies_with_parent=True)
+
+    def stop(self) -> None:
+        if not self.pid or self._has_ended():
+            return
+        os.kill(self.pid, signal.SIGTERM)
+        ended = threading.Event()
+        killer = threading.Timer(WEB_STOP_S, self._kill, args=(ended,))
+        killer.start()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, 0)
+        ended.set()
+        killer.cancel()
+        self.pid = 0
+
+    def _kill(self, ended: threading.Event) -> None:
+        if not ended.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def _has_ended(self) -> bool:
+        try:
+            return os.waitpid(self.pid, os.WNOHANG)[0] == self.pid
+        except ChildProcessError:
+            return True
+
+
+def serve(settings: Settings, *, web: bool, say: Say, ready: Callable[[], None] | None = None) -> None:
+    """Run until SIGINT or SIGTERM. `ready` is called once everything has started.
+
+    Raises HostUnfit where another reconciler has the state folder, and what starting Caddy raises.
+    """
+    configure_logging(level=settings.log_level, form=settings.log_format)
+    host = prepare_state(settings)
+    with only_reconciler(settings), _signals() as stopping:
+        caddy = _caddy(settings)
+        if caddy is not None:
+            say(f"Caddy {caddy.ensure()}, visitors at http://{settings.listen_host}:{settings.http_port}")
+        platform = build(settings, host)
+        child = WebChild(settings)
+        loop = threading.Thread(target=platform.run, name="reconciler")
+        loop.start()
+        if web:
+            child.ensure()
+            say(f"Status page http://{settings.status_host}:{settings.status_port}")
+        if ready is not None:
+            threading.Thread(target=ready, name="ready", daemon=True).start()
+        try:
+            while not stopping.wait(WATCH_S) and loop.is_alive():
+                _keep_up(platform, caddy, child if web else None)
+        finally:
+            platform.stop()
+            child.stop()
+            loop.join()
+            if caddy is not None:
+                caddy.stop()
+
+
+def _caddy(settings: Settings) -> CaddyProcess | None:
+    """Our own Caddy, unless the host file names the socket of one that runs already."""
+    if settings.caddy_admin is not None:
+        return None
+    folder: Path = settings.state / "caddy"
+    return CaddyProcess(
+        folder,
+        admin_socket=settings.admin_socket,
+        last_good=settings.last_good_caddy,
+        listen=(settings.listen_host, settings.http_port),
+    )
+
+
+def _keep_up(platform: Platform, caddy: CaddyProcess | None, child: WebChild | None) -> None:
+    if child is not None:
+        child.ensure()
+    if caddy is None or caddy.alive():
+        return
+    try:
+        log.warning("caddy.restarted", how=caddy.ensure())
+    except GitsteadError as error:
+        log.warning("caddy.down", reason=error.reason, message=str(error))
+    platform.queue.mark(ALL, "Caddy was started again")
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, with the earlier handlers put back afterwards."""
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
