@@ -10,8 +10,9 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -29,6 +30,7 @@ from reconciler.settings import Settings
 log = structlog.get_logger(__name__)
 WATCH_S = 0.5
 WEB_STOP_S = 5.0
+WEB_PAUSE_S = 5.0
 
 Say = Callable[[str], None]
 
@@ -39,12 +41,20 @@ class WebChild:
 
     settings: Settings
     pid: int = 0
-    environment: dict[str, str] = field(default_factory=dict)
+    started_at: float = 0.0
 
     def ensure(self) -> None:
-        """Have it run; from the main thread alone, since the child ends with the thread that made it."""
+        """Have it run, tried at most each five seconds; from the main thread alone, since the child ends
+        with the thread that made it.
+        """
         if self.pid and not self._has_ended():
             return
+        now = time.monotonic()
+        if self.pid and now - self.started_at < WEB_PAUSE_S:
+            return
+        if self.pid:
+            log.warning("web.restarted", log=str(self.settings.state / "web.log"))
+        self.started_at = now
         env = inherited(self.settings.environment())
         argv = [sys.executable, "-m", "gunicorn", "-c", "python:web.gunicorn_conf", "web.wsgi:app"]
         self.pid = start_daemon(argv, env=env, log_path=self.settings.state / "web.log", dies_with_parent=True)

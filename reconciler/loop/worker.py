@@ -119,6 +119,7 @@ class Worker:
         if ALL in marks:
             parts.engine.forget_cache()
             self._full_look_due = time.monotonic() + parts.full_look_s
+        busy = parts.queue.in_flight()
         self._refresh(marks)
         desired = parts.sources.desired(self._holders)
         observed = parts.observer.observe(parts.runs.reserved_ports())
@@ -128,7 +129,7 @@ class Worker:
             self._holders = dict(observed.routes.hosts)
         parts.heartbeat.beat(desired, observed)
         parts.watch.watch(parts.sources.local_addresses())
-        self._hand_out(plan, marks, request_id)
+        self._hand_out(plan, marks, request_id, busy=busy)
         self._tell(plan, desired, observed, history)
         self._wake_at = plan.wake_at
 
@@ -143,9 +144,12 @@ class Worker:
             elif marks[key].reason != "news":
                 self._parts.poller.poll_now(repo)
 
-    def _hand_out(self, plan: Plan, marks: Mapping[str, Mark], request_id: str) -> None:
+    def _hand_out(self, plan: Plan, marks: Mapping[str, Mark], request_id: str, *, busy: frozenset[str]) -> None:
+        """Give each project's part to a worker, but for those in whose run this look fell: `busy` moved on
+        while it was looked at, and is dirty again at the end of that run.
+        """
         for each in plan.projects:
-            if not self._convergence.may_apply(each):
+            if each.project in busy or not self._convergence.may_apply(each):
                 continue
             mark = marks.get(each.project)
             run_id = mark.request_id if mark and mark.request_id else request_id
