@@ -147,7 +147,9 @@ def _on_scalar(reading: Reading, event: Any) -> None:
     if bad:
         complaint = f"{character_name(bad.group())} is refused in a text: remove its escape"
     if path is None:
-        _on_key(reading, place, text if value is None or isinstance(value, bool | int | float) else value, complaint)
+        if not isinstance(value, str):
+            complaint = f'{shorten(text)} is no word, and a key is one: write "{shorten(text)}" in quotes'
+        _on_key(reading, place, text, complaint)
         return
     if complaint:
         reading.complain(place, complaint)
