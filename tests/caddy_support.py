@@ -243,6 +243,11 @@ class RealCaddy:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def admin_section(self) -> dict[str, Any]:
         return {"listen": f"unix/{self.socket}|0600", "config": {"persist": False}}
 

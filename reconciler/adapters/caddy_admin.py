@@ -75,7 +75,7 @@ class CaddyAdmin(CaddyAPIClient):  # type: ignore[misc]  # the library has no ty
         Raises `CaddyRefused` with Caddy's words, `CaddyUnavailable`, `CaddyConflict` where others kept
         changing the configuration, `NotOurs` where our address is served for another instance.
         """
-        wanted = json.loads(json.dumps(document, default=list))
+        wanted = json.loads(json.dumps(dict(document), default=list))
         return self._change(lambda config: write_for(config, self.place, document=wanted, admin=self._admin()))
 
     def remove(self) -> bool:

@@ -30,6 +30,7 @@ START_TIMEOUT_S = 15.0
 STOP_GRACE_S = 3.0
 _LONGEST_SOCKET_PATH = 100
 _POLL_S = 0.01
+_PATIENCE_S = 1.0
 
 How = Literal["reused", "started", "started from nothing"]
 
@@ -44,26 +45,28 @@ class CaddyProcess:
         self.last_good = last_good
         self.listen = listen
         self.pid = 0
+        self.problem = ""
 
     def ensure(self) -> How:
         """Have a Caddy of ours behind the socket: the one that runs, else a new one.
 
         "started from nothing" tells that last-good was missing or could not be used: the routes come back
-        with the first pass. Raises `NotOurs` where a stranger listens on our socket, `CaddyUnavailable`
-        where the address is taken or Caddy ends at once, `HostUnfit` where there is no Caddy program or
-        the socket's path is too long.
+        with the first pass, and `problem` says what was wrong with it. Raises `NotOurs` where a stranger
+        listens on our socket, `CaddyUnavailable` where the address is taken or Caddy ends at once,
+        `HostUnfit` where there is no Caddy program or the socket's path is too long.
         """
         self._prepare_folder()
-        peer = peer_pid(self.socket)
+        running = self._marked()
+        peer = self._listener(patient=bool(running))
         if peer is not None and not self._is_ours(peer):
             raise NotOurs(
                 f"process {peer} listens on {self.socket}, and Gitstead did not start it",
                 expected="no listener, or a Caddy of this state folder",
                 remedy="End it, or name its socket as caddy_admin in host.yaml to use it",
             )
-        strays = [pid for pid in self._marked() if pid != peer]
-        for stray in strays:
-            _end(stray)
+        for stray in running:
+            if stray != peer:
+                _end(stray)
         if peer is not None:
             self.pid = peer
             return "reused"
@@ -79,7 +82,15 @@ class CaddyProcess:
         for pid in self._marked():
             _end(pid)
         self.pid = 0
-        self.socket.unlink(missing_ok=True)
+        if peer_pid(self.socket) is None:
+            self.socket.unlink(missing_ok=True)
+
+    def _listener(self, *, patient: bool) -> int | None:
+        """Who listens on the socket; a Caddy that runs gets a moment, since ending it would be felt."""
+        deadline = time.monotonic() + (_PATIENCE_S if patient else 0.0)
+        while (peer := peer_pid(self.socket)) is None and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        return peer
 
     def _prepare_folder(self) -> None:
         if len(os.fsencode(self.socket)) > _LONGEST_SOCKET_PATH:
@@ -98,23 +109,30 @@ class CaddyProcess:
             ) from error
 
     def _start(self) -> How:
+        self.problem = ""
         kept = self._last_good()
         if kept is not None:
             try:
                 self._launch(kept)
                 return "started"
-            except CaddyUnavailable:
+            except CaddyUnavailable as error:
                 # A configuration that Caddy refuses must not keep it down: the first pass puts the routes back.
-                self.pid = 0
+                self.problem = f"{self.last_good} cannot be used: {error.what}"
         self._launch({})
         return "started from nothing"
 
     def _last_good(self) -> dict[str, Any] | None:
         try:
             config = json.loads(self.last_good.read_bytes())
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return None
-        return config if isinstance(config, dict) and config else None
+        except (OSError, ValueError) as error:
+            self.problem = f"{self.last_good} cannot be used: {error}"
+            return None
+        if not (isinstance(config, dict) and config):
+            self.problem = f"{self.last_good} cannot be used: it holds no configuration"
+            return None
+        return config
 
     def _launch(self, config: dict[str, Any]) -> None:
         """Start with `config` under our own admin section and wait until the socket answers."""

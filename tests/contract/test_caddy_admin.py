@@ -16,7 +16,7 @@ from reconciler.errors import CaddyRefused, CaddyUnavailable, NotOurs
 from reconciler.model.naming import caddy_id
 from reconciler.plan.routes import document_digest, route_document
 from reconciler.resources import resource
-from tests.caddy_support import TOKEN, Site, admin_request, get, new_site, wait_until
+from tests.caddy_support import TOKEN, Site, admin_request, free_port, get, new_site, wait_until
 
 pytestmark = pytest.mark.real
 
@@ -268,10 +268,11 @@ def test_a_caddy_that_comes_back_empty_gets_its_routes_again(running: Site, app:
 
 def test_another_address_moves_our_server(running: Site) -> None:
     running.caddy.admin().put(document(running, BLOG))
-    moved = running.caddy.admin(listen=("127.0.0.1", running.caddy.port + 1))
+    other_port = free_port()
+    moved = running.caddy.admin(listen=("127.0.0.1", other_port))
     assert moved.look().digest == ""
     moved.put(document(running, BLOG))
-    assert get(running.caddy.port + 1, "blog.localhost").status == 502
+    assert get(other_port, "blog.localhost").status == 502
     with pytest.raises(ConnectionRefusedError):
         running.get("blog.localhost")
 

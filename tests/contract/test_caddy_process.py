@@ -18,6 +18,7 @@ import pytest
 
 from reconciler.adapters.caddy_admin import CaddyAdmin
 from reconciler.adapters.caddy_process import CaddyProcess
+from reconciler.adapters.caddy_socket import peer_pid
 from reconciler.adapters.upstream_files import UpstreamFiles
 from reconciler.errors import CaddyUnavailable, HostUnfit, NotOurs
 from reconciler.model.host import Host
@@ -114,6 +115,7 @@ def test_a_last_good_that_cannot_be_used_does_not_keep_it_down(state: State, tex
     caddy = state.process()
     assert caddy.ensure() == "started from nothing"
     assert caddy.alive()
+    assert "last-good.json cannot be used" in caddy.problem
 
 
 def test_a_last_good_of_a_folder_that_was_moved_gets_the_socket_of_today(state: State) -> None:
@@ -188,9 +190,11 @@ def test_a_strangers_caddy_on_our_socket_is_refused_and_left_running(state: Stat
     stranger = RealCaddy(caddy.folder)
     try:
         stranger.start()
-        wait_until(lambda: not caddy.alive(), what="the stranger's taking over")
+        wait_until(lambda: peer_pid(caddy.socket) == stranger.pid, what="the stranger's taking over")
+        assert not caddy.alive()
         with pytest.raises(NotOurs, match="Gitstead did not start it"):
             state.process().ensure()
+        state.process().stop()
         assert stranger.answers()
     finally:
         stranger.kill()
