@@ -16,7 +16,11 @@ from reconciler.errors import SourceUnusable
 Kind = Literal["local", "git", "http", "ssh"]
 
 _SCHEMES: dict[str, Kind] = {"git": "git", "http": "http", "https": "http", "ssh": "ssh"}
-_SCP = re.compile(r"(?:(?P<user>[A-Za-z0-9_.-]+)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>[^/].*)\Z")
+_SCP = re.compile(
+    r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*@(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)"
+    r"|(?P<dotted>[A-Za-z0-9][A-Za-z0-9-]*\.[A-Za-z0-9.-]+)):[^/:].*\Z"
+)
+_HOST = re.compile(r"(?:[a-z0-9_][a-z0-9._-]*|[0-9a-f:.]+)\Z")
 _EXPECTED = "an absolute path of this host, or a URL with https, ssh, git or file"
 
 
@@ -47,7 +51,7 @@ def parse(repo: str, *, local_paths: tuple[str, ...]) -> Address:
         return _file_url(repo, local_paths)
     scp = _SCP.match(repo)
     if scp and "://" not in repo:
-        return Address(repo, repo, "ssh", scp["host"].lower())
+        return Address(repo, repo, "ssh", (scp["host"] or scp["dotted"]).lower())
     return _remote(repo)
 
 
@@ -90,7 +94,7 @@ def _remote(repo: str) -> Address:
     except ValueError as error:
         raise SourceUnusable(f'repository "{_shown(repo)}" is not an address: {error}', expected=_EXPECTED) from error
     kind = _SCHEMES.get(parts.scheme)
-    if kind is None or not host:
+    if kind is None or not _HOST.match(host):
         raise SourceUnusable(f'repository "{_shown(repo)}" is not an address that we know', expected=_EXPECTED)
     if parts.password is not None or (parts.username and kind != "ssh"):
         raise SourceUnusable(

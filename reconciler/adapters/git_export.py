@@ -94,15 +94,14 @@ def _checked(repository: pygit2.Repository, root: pygit2.Oid, limits: Limits) ->
 
 
 def _check_name(entry: Entry) -> None:
-    raw = entry.path.rpartition(b"/")[2]
     try:
-        name = raw.decode()
+        name = entry.name.decode()
     except UnicodeDecodeError as error:
         raise _refused(entry, "is not a UTF-8 name", "names in UTF-8", "Rename it") from error
     visible = "".join(letter for letter in name.casefold() if letter not in _INVISIBLE)
     bad = (
         name in {"", ".", ".."}
-        or len(raw) > 255
+        or len(entry.name) > 255
         or any(letter in "/\\" or unicodedata.category(letter) == "Cc" for letter in name)
         or visible.partition(":")[0].rstrip(" .") in {".git", "git~1"}
     )

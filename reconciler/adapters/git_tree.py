@@ -38,9 +38,13 @@ _KINDS: dict[int, EntryKind] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a tree; `path` is relative to where the walk began, as raw bytes."""
+    """One entry of a tree, in raw bytes; `path` is relative to where the walk began.
+
+    `name` is what the tree itself says: a hostile one may hold slashes, which the path no longer tells.
+    """
 
     path: bytes
+    name: bytes
     kind: EntryKind
     oid: pygit2.Oid
 
@@ -95,7 +99,8 @@ def entries(repository: pygit2.Repository, oid: pygit2.Oid, prefix: bytes = b"")
     if not isinstance(tree, pygit2.Tree):
         raise SourceUnusable(f'"{shown(prefix)}" is a {tree.type_str}', expected="a folder, as its mode says")
     for entry in tree:
-        yield Entry(prefix + (entry.raw_name or b""), _KINDS.get(entry.filemode, "unknown"), entry.id)
+        name = entry.raw_name or b""
+        yield Entry(prefix + name, name, _KINDS.get(entry.filemode, "unknown"), entry.id)
 
 
 def walk(repository: pygit2.Repository, root: pygit2.Oid, *, depth: int) -> Iterator[Entry]:
