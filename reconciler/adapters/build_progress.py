@@ -1,0 +1,213 @@
+"""Understands what `buildx --progress=rawjson` prints: steps, log lines with time and stream, the reason of a failure.
+
+Used by `image_builder`; pure, fed with one line of output at a time. Must not run or store anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from reconciler.adapters.build_reasons import Failure, explain
+from reconciler.model.effects import Stream
+
+_LOST_TRACK = re.compile(r"failed to receive status: .*\bCanceled\b")
+CLIPPED = re.compile(r"\[output clipped, log limit [^\]]*\]")
+_STREAMS: Mapping[int, Stream] = {1: "stdout", 2: "stderr"}
+_NAME_LIMIT = 200
+_LINE_LIMIT = 64 * 1024
+_REPORT_LIMIT = 4 * 1024 * 1024
+_LAST_LINES = 40
+_EVIDENCE_LIMIT = 1000
+_MANY_EMPTY = 1000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a build: `at` is Unix seconds, `step` the name of the step that it belongs to."""
+
+    stream: Stream
+    text: str
+    at: float
+    step: str = ""
+
+
+@dataclass
+class _Step:
+    """A vertex of the build's graph, as far as it was told."""
+
+    name: str = ""
+    told: set[tuple[str, str]] = field(default_factory=set)
+    pending: dict[Stream, tuple[float, bytes]] = field(default_factory=dict)
+    last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
+    running: bool = False
+
+    @property
+    def is_internal(self) -> bool:
+        return self.name.startswith("[internal]")
+
+
+class BuildProgress:
+    """Takes buildx's output line by line and gives lines for people. Not for use by two threads at once."""
+
+    def __init__(self) -> None:
+        self.clipped = False
+        """Whether the engine cut the output of a step at its log limit."""
+        self._steps: dict[str, _Step] = {}
+        self._report = bytearray()
+        self._words: deque[str] = deque(maxlen=_LAST_LINES)
+        self._failed: tuple[_Step, str] | None = None
+        self._empty_reports = 0
+
+    def feed(self, raw: bytes, *, now: float) -> Iterator[Line]:
+        """The lines that one line of output completes. `now` dates what has no time of its own.
+
+        Reports are JSON objects, one a line or indented over several; anything else is text of buildx itself.
+        """
+        if raw == b"{}":
+            self._empty_reports += 1
+            return
+        if not self._report and not raw.startswith(b"{"):
+            yield from self._words_of_buildx(raw, now)
+            return
+        if raw.startswith(b"{"):  # inside a report, braces are indented
+            self._report.clear()
+        self._report += raw
+        if not raw.endswith(b"}") or (len(raw) > 1 and raw.startswith(b" ")):
+            if len(self._report) > _REPORT_LIMIT:
+                self._report.clear()
+            return
+        report = _parse(bytes(self._report))
+        if report is None:
+            return
+        self._report.clear()
+        yield from self._take(report)
+
+    def finish(self) -> Iterator[Line]:
+        """What is left when the program has ended: lines without a newline at their end."""
+        for step in self._steps.values():
+            yield from self._flush(step)
+
+    @property
+    def lost_track(self) -> bool:
+        """Whether buildx stopped learning how the build went, which went on by itself.
+
+        BuildKit of engine 20.10 sends nothing but empty reports once more than 1 MiB of output came in one moment,
+        and buildx gives up on reports 3 s after the build's end.
+        """
+        flooded = self._empty_reports > _MANY_EMPTY and self._failed is None
+        return flooded or any(_LOST_TRACK.search(words) for words in self._words)
+
+    def current_step(self) -> str:
+        """The step at work, or the one that an end from outside has broken off; "" where there is none."""
+        if self._failed is not None:
+            return self._failed[0].name
+        names = (step.name for step in self._steps.values() if step.running and not step.is_internal)
+        return next(names, "")
+
+    def failure(self, status: int) -> Failure:
+        """Why the build failed, in one sentence, with what to do. `status` is buildx's exit status."""
+        words = "\n".join(self._words)
+        if self._failed is None:
+            return explain("", (), words or f"buildx ended with status {status} and said nothing")
+        step, error = self._failed
+        return explain(step.name, tuple(step.last_lines), error or words)
+
+    def _take(self, report: Mapping[str, Any]) -> Iterator[Line]:
+        for vertex in report.get("vertexes") or ():
+            yield from self._vertex(vertex)
+        for log in report.get("logs") or ():
+            yield from self._log(log)
+
+    def _vertex(self, vertex: Mapping[str, Any]) -> Iterator[Line]:
+        step = self._steps.setdefault(vertex.get("digest", ""), _Step())
+        step.name = _shortened(vertex.get("name") or step.name)
+        started, completed, error = (vertex.get(key) or "" for key in ("started", "completed", "error"))
+        if started and (started, "") not in step.told:
+            step.running = True
+            if not (step.told or step.is_internal):
+                yield Line("system", step.name, _seconds(started), step.name)
+            step.told.add((started, ""))
+        if completed and (started, completed) not in step.told:
+            step.told.add((started, completed))
+            step.running = False
+            yield from self._flush(step)
+            if error:
+                self._failed = (step, error)
+            if error or not step.is_internal:
+                yield Line("system", _ending(vertex, started, completed, error), _seconds(completed), step.name)
+
+    def _log(self, log: Mapping[str, Any]) -> Iterator[Line]:
+        step = self._steps.setdefault(log.get("vertex", ""), _Step())
+        stream = _STREAMS.get(log.get("stream", 1), "stdout")
+        at = _seconds(log.get("timestamp") or "")
+        began, rest = step.pending.pop(stream, (at, b""))
+        *whole, rest = (rest + _decoded(log.get("data") or "")).split(b"\n")
+        for raw in whole:
+            yield self._line(step, stream, raw, began)
+            began = at
+        while len(rest) > _LINE_LIMIT:
+            yield self._line(step, stream, rest[:_LINE_LIMIT], began)
+            rest = rest[_LINE_LIMIT:]
+        if rest:
+            step.pending[stream] = (began, rest)
+
+    def _flush(self, step: _Step) -> Iterator[Line]:
+        for stream, (at, rest) in step.pending.items():
+            yield self._line(step, stream, rest, at)
+        step.pending.clear()
+
+    def _line(self, step: _Step, stream: Stream, raw: bytes, at: float) -> Line:
+        text = raw.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
+        if CLIPPED.search(text):
+            self.clipped = True
+        step.last_lines.append(text[:_EVIDENCE_LIMIT])
+        return Line(stream, text, at, step.name)
+
+    def _words_of_buildx(self, raw: bytes, now: float) -> Iterator[Line]:
+        text = raw.decode("utf-8", "replace").rstrip()
+        if text:
+            self._words.append(text)
+            yield Line("system", text, now)
+
+
+def _ending(vertex: Mapping[str, Any], started: str, completed: str, error: str) -> str:
+    if error:
+        return f"ERROR {error}"
+    if vertex.get("cached"):
+        return "CACHED"
+    return f"DONE {max(0.0, _seconds(completed) - _seconds(started)):.1f}s"
+
+
+def _parse(raw: bytes) -> Mapping[str, Any] | None:
+    try:
+        report = json.loads(raw)
+    except ValueError:
+        return None
+    return report if isinstance(report, dict) else {}
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data)
+    except binascii.Error:
+        return b""
+
+
+def _seconds(timestamp: str) -> float:
+    try:
+        return datetime.fromisoformat(timestamp).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _shortened(name: str) -> str:
+    one_line = " ".join(name.split())
+    return one_line if len(one_line) <= _NAME_LIMIT else one_line[: _NAME_LIMIT - 1] + "…"

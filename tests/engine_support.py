@@ -1,0 +1,207 @@
+"""A real Docker engine for tests: a tiny image made of this host's own programs, an instance that cleans up
+after itself, and a second engine that may be stopped.
+
+Used by the contract and e2e tests. Touches only what carries the labels of the instances that it made, and
+only processes that it started.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import secrets
+import shutil
+import signal
+import string
+import subprocess
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.adapters.docker_engine import DockerEngine
+from reconciler.model import naming
+from reconciler.model.naming import Identity
+from reconciler.model.operation import Cause, CreateContainer
+from reconciler.model.spec import RunSpec
+from tests.caddy_support import free_port, short_folder, wait_until
+
+PROGRAMS = ("sh", "sleep", "cat", "yes", "head")
+GIT_MOVED = Cause("change", "a test asked for it")
+
+
+def new_instance() -> str:
+    return "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(6))
+
+
+def docker(*args: str, host: str | None = None, stdin: bytes | None = None, check: bool = True) -> str:
+    """What a person would type: the docker client, its output stripped."""
+    prefix = ["docker", *(["--host", host] if host else [])]
+    done = subprocess.run([*prefix, *args], input=stdin, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0 or not check, f"docker {' '.join(args)}: {done.stderr.decode()}"
+    return done.stdout.decode().strip()
+
+
+def import_tiny_image(name: str, instance: str, *, host: str | None = None) -> str:
+    """Give an engine an image of a few MB with `PROGRAMS` of this host, labelled ours; its id."""
+    label = f"LABEL {naming.LABEL_INSTANCE}={instance}"
+    return docker("import", "--change", label, "--change", "ENV PATH=/bin", "-", name, host=host, stdin=_tiny_tar())
+
+
+def remove_everything(instance: str, *, host: str | None = None) -> None:
+    """Remove every container, network and image that carries this instance's label."""
+    ours = f"label={naming.LABEL_INSTANCE}={instance}"
+    if containers := docker("ps", "-aq", "--filter", ours, host=host).split():
+        docker("rm", "--force", "--volumes", *containers, host=host, check=False)
+    if networks := docker("network", "ls", "-q", "--filter", ours, host=host).split():
+        docker("network", "rm", *networks, host=host, check=False)
+    if images := docker("images", "-q", "--filter", ours, host=host).split():
+        docker("rmi", "--force", *sorted(set(images)), host=host, check=False)
+
+
+@contextmanager
+def tiny_image(*, host: str | None = None) -> Iterator[str]:
+    """The name of an image with a shell, for as long as the block lasts."""
+    instance = new_instance()
+    name = f"gs-{instance}-tiny:test"
+    import_tiny_image(name, instance, host=host)
+    try:
+        yield name
+    finally:
+        remove_everything(instance, host=host)
+
+
+@contextmanager
+def engine_instance(*, host: str | None = None, timeout_s: float = 15.0) -> Iterator[DockerEngine]:
+    """An engine adapter of an instance of its own; what it made is removed at the end."""
+    engine = DockerEngine(host, instance=new_instance(), timeout_s=timeout_s)
+    try:
+        yield engine
+    finally:
+        engine.close()
+        remove_everything(engine.instance, host=host)
+
+
+def wanted_container(
+    engine: DockerEngine,
+    image: str,
+    script: str = "exec sleep 1000",
+    *,
+    project: str = "blog",
+    deployment: int = 1,
+    port: int | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> CreateContainer:
+    """A container that runs a shell script, as a plan would ask for it; its network is made first."""
+    network = naming.network_name(engine.instance, project)
+    engine.create_network(network, project)
+    identity = Identity(
+        instance=engine.instance,
+        project=project,
+        process="web",
+        index=1,
+        deployment=deployment,
+        release=1,
+        image_id=image,
+        content_key="content",
+        source_key="source",
+        config_digest="config",
+        platform_revision="main@0",
+        spec_blob="blob",
+        source_commit="commit",
+        port=port or free_port(),
+    )
+    command = ("sh", "-c", script)
+    return CreateContainer(
+        project=project,
+        cause=GIT_MOVED,
+        identity=identity,
+        image=image,
+        network=network,
+        run=RunSpec(**{"command": command, **(run or {})}),
+    )
+
+
+class SecondEngine:
+    """Another dockerd with a data root, socket, network and mount namespace of its own."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self._folder = folder
+        self._environment = dict(environment or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"unix://{folder}/docker.sock"
+
+    def start(self) -> None:
+        argv = ["unshare", "--net", "--mount", "dockerd", "--host", self.url]
+        argv += ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
+        argv += ["--pidfile", f"{self._folder}/pid", "--containerd-namespace", self._folder.name]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self._environment}
+            )
+        wait_until(self._answers, timeout_s=30, what="the second engine")
+
+    def stop(self) -> None:
+        """As the system does it: SIGTERM, then wait."""
+        self.signal(signal.SIGTERM)
+        assert self._process is not None
+        self._process.wait(30)
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def close(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.stop()
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
+        return bool(docker("version", "--format", "{{.Server.Version}}", host=self.url, check=False))
+
+
+@contextmanager
+def second_engine(environment: Mapping[str, str] | None = None) -> Iterator[SecondEngine]:
+    if os.geteuid() != 0 or not (shutil.which("dockerd") and shutil.which("unshare")):
+        pytest.skip("a second engine needs root, dockerd and unshare")
+    with short_folder() as folder:
+        engine = SecondEngine(folder, environment)
+        try:
+            engine.start()
+            yield engine
+        finally:
+            engine.close()
+
+
+def _tiny_tar() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        added: set[str] = set()
+        for name in PROGRAMS:
+            program = shutil.which(name)
+            assert program, f"this host has no {name}"
+            _add(tar, added, f"/bin/{name}", Path(program))
+            listing = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+            for library in re.findall(r"(/\S+) \(0x", listing):
+                _add(tar, added, library, Path(library))
+        for folder in ("tmp", "dev", "proc", "sys", "etc"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
+            tar.addfile(entry)
+    return buffer.getvalue()
+
+
+def _add(tar: tarfile.TarFile, added: set[str], target: str, source: Path) -> None:
+    if target in added:
+        return
+    added.add(target)
+    content = source.resolve().read_bytes()
+    entry = tarfile.TarInfo(target.lstrip("/"))
+    entry.size, entry.mode = len(content), 0o755
+    tar.addfile(entry, io.BytesIO(content))
