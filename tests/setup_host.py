@@ -26,9 +26,7 @@ def _has_sshd() -> bool:
 
 def _has_git_servers() -> bool:
     core = Path("/usr/lib/git-core")
-    return which("git") is not None and all(
-        (core / name).exists() for name in ("git-daemon", "git-http-backend")
-    )
+    return which("git") is not None and all((core / name).exists() for name in ("git-daemon", "git-http-backend"))
 
 
 NEEDS = {

@@ -27,7 +27,7 @@ def check_engine(engine: Engine | None) -> Check:
             f"{_FIX} installs and starts one (as root on Debian or Ubuntu)",
         )
     version = buildx_setup.version_in(engine.version)
-    shown = ".".join(map(str, version[:2]))
+    shown = ".".join(engine.version.split(".")[:2])
     cpus = f"{engine.cpus} CPU{'' if engine.cpus == 1 else 's'}"
     text = f"{shown}, {engine.storage_driver}, {cpus}, {engine.memory_bytes / 2**30:.0f} GB"
     if version < OLDEST_ENGINE:

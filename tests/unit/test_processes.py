@@ -153,9 +153,7 @@ def test_lines_come_while_the_program_still_runs(tmp_path: Path) -> None:
 
 def test_every_line_of_a_burst_arrives_in_order() -> None:
     seen: list[bytes] = []
-    processes.stream(
-        python("for n in range(100_000): print(n)"), lambda _, line: seen.append(line), timeout_s=60
-    )
+    processes.stream(python("for n in range(100_000): print(n)"), lambda _, line: seen.append(line), timeout_s=60)
     assert seen == [str(n).encode() for n in range(100_000)]
 
 
@@ -214,9 +212,7 @@ def test_a_program_that_was_cancelled_beforehand_is_not_started(tmp_path: Path) 
     cancellation = Cancellation()
     cancellation.cancel()
     touched = tmp_path / "touched"
-    finished = processes.stream(
-        ["touch", str(touched)], lambda *_: None, timeout_s=10, cancellation=cancellation
-    )
+    finished = processes.stream(["touch", str(touched)], lambda *_: None, timeout_s=10, cancellation=cancellation)
     assert finished.cancelled
     assert not touched.exists()
 
@@ -243,10 +239,10 @@ def test_an_error_in_the_callback_ends_the_program(job_id: str) -> None:
 
 def test_no_file_descriptor_is_left_open() -> None:
     processes.run(["true"], timeout_s=10)
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = {path.name for path in Path("/proc/self/fd").iterdir()}
     for _ in range(5):
         processes.run(["true"], timeout_s=10)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert {path.name for path in Path("/proc/self/fd").iterdir()} == before
 
 
 def test_a_child_dies_with_a_parent_that_is_killed(job_id: str, tmp_path: Path) -> None:
