@@ -15,6 +15,8 @@ JobState = Literal["running", "succeeded", "failed"]
 
 @dataclass(frozen=True)
 class JobKey:
+    """One job at a time has this key."""
+
     project: str
     deployment: int
     kind: JobKind

@@ -67,6 +67,8 @@ class Image:
 
 @dataclass(frozen=True)
 class Network:
+    """A network of the engine; `instance` and `project` are "" where our labels are missing."""
+
     id: str
     name: str
     instance: str = ""
@@ -86,7 +88,8 @@ class Engine:
 class Routes:
     """Our part of Caddy's configuration: its digest, "" where Caddy has none of ours.
 
-    `hosts` are the (host, project) pairs in it. `hosts_elsewhere` are host names that foreign routes of the same server claim.
+    `hosts` are the (host, project) pairs in it. `hosts_elsewhere` are host names that foreign routes of
+    the same server claim.
     """
 
     digest: str

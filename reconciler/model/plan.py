@@ -29,7 +29,9 @@ class ProjectPlan:
     """`operations` in order, carried out up to the first failure; `project` "" = the platform's.
 
     `held` are operations that a gate keeps back: shown, never applied.
-    `wake_at` is the next time at which time alone changes this plan; 0 = none.
+    `wake_at` is the next time at which time alone changes this plan, `retry_at` the one at which
+    what failed is tried again; 0 = none. `partial`: operations on a resource that failed are left
+    out until `retry_at`, so that a run without an error is no proof that the failure is over.
     """
 
     project: str
@@ -39,6 +41,8 @@ class ProjectPlan:
     held: tuple[Operation, ...] = ()
     notes: tuple[str, ...] = ()
     wake_at: float = 0.0
+    retry_at: float = 0.0
+    partial: bool = False
 
     @property
     def digest(self) -> str:

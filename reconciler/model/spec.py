@@ -86,6 +86,8 @@ class HealthSpec:
 
 @dataclass(frozen=True)
 class DeploySpec:
+    """How long the replaced release is kept for a rollback, and how long it may finish requests."""
+
     rollback_window_s: float = 86400.0
     drain_s: float = 30.0
 
