@@ -37,6 +37,7 @@ class Database:
             if create and not path.exists():
                 database_file.create(path, schema)
             self._inode = database_file.inode(path)
+            database_file.refuse_unwritable(path)
             self._connection = database_file.connect(path, schema, mode="rw")
         try:
             with translated(path):
@@ -47,6 +48,7 @@ class Database:
             self._connection.close()
             raise
         self._rows_before = self._connection.total_changes
+        self._closed = False
 
     @property
     def writes(self) -> int:
@@ -60,6 +62,7 @@ class Database:
         Raises StoreBusy, StoreUnusable (also where the file was deleted or replaced meanwhile).
         """
         with self._lock, translated(self.path):
+            self._refuse_closed()
             if database_file.inode(self.path) != self._inode:
                 raise StoreUnusable(
                     f"{self.path} was replaced while in use",
@@ -78,19 +81,27 @@ class Database:
     def fetch(self, sql: str, values: tuple[object, ...] = ()) -> list[Row]:
         """Rows of one SELECT, read on the writing connection."""
         with self._lock, translated(self.path):
+            self._refuse_closed()
             return self._connection.execute(sql, values).fetchall()
 
     def close(self, *, clean: bool = True) -> None:
         """Close; `clean` also leaves WAL mode, so that a reader without any write permission can open it.
 
         Where a reader is connected the file stays in WAL mode, with `-wal` and `-shm` beside it: such
-        a reader, and any later one, can read it all the same.
+        a reader, and any later one, can read it all the same. Closing twice is closing once.
         """
         with self._lock, translated(self.path):
+            if self._closed:
+                return
+            self._closed = True
             if clean:
                 database_file.leave_wal(self._connection, self.path, self._schema)
             else:
                 self._connection.close()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreUnusable(f"{self.path} is closed", expected="no use of it after the end")
 
 
 class Reader:

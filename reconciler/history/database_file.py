@@ -21,6 +21,7 @@ from reconciler.errors import StoreUnusable
 from reconciler.history.faults import BUSY_TIMEOUT_S, REBUILD, translated
 
 _SMALL_ENOUGH_TO_CHECK = 8 * 1024 * 1024
+_LONGEST_HOSTILE_VALUE = 16 * 1024 * 1024
 _LEAVE_WAL_TRIES = 3
 _COMPANIONS = ("-wal", "-shm", "-journal")
 
@@ -29,7 +30,7 @@ _COMPANIONS = ("-wal", "-shm", "-journal")
 class Schema:
     """What a file of ours holds. `application_id` marks it, `file_mode` is given when it is made.
 
-    `plain`: it holds tables and indexes alone; a trigger or a view in it was put there by somebody else.
+    A `hostile` file belongs to a user whom we do not trust: its texts may be garbled, its values huge.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Schema:
     migrations: Migrations
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
     file_mode: int = 0o640
-    plain: bool = True
+    hostile: bool = False
 
 
 def inode(path: Path) -> tuple[int, int]:
@@ -55,6 +56,16 @@ def inode(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Raise StoreUnusable where we may only read: SQLite would say so at the first write alone."""
+    if not os.access(path, os.W_OK) or not os.access(path.parent, os.W_OK):
+        raise StoreUnusable(
+            f"{path} cannot be written by user {os.geteuid()}",
+            expected="a file and a folder that we may write",
+            remedy="Check their modes, and that this is the user who should write there",
+        )
+
+
 def connect(path: Path, schema: Schema, *, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
     """A connection without a transaction of its own. Raises errors of sqlite3, and StoreUnusable for an empty file."""
     if path.stat().st_size == 0:
@@ -70,7 +81,19 @@ def connect(path: Path, schema: Schema, *, mode: Literal["ro", "rw"]) -> sqlite3
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA trusted_schema=OFF")
     connection.execute(f"PRAGMA synchronous={schema.synchronous}")
+    if schema.hostile:
+        connection.text_factory = _decode
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_HOSTILE_VALUE)
     return connection
+
+
+def _plain(connection: sqlite3.Connection) -> SqliteUtils:
+    """Without plugins of sqlite-utils that somebody installed: they would run in our process."""
+    return SqliteUtils(connection, execute_plugins=False)
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
 
 
 def create(path: Path, schema: Schema) -> None:
@@ -111,7 +134,7 @@ def _sync_folder(folder: Path) -> None:
 
 def migrate(connection: sqlite3.Connection, schema: Schema) -> None:
     """Apply the migrations that are missing, all or none of them."""
-    database = SqliteUtils(connection)
+    database = _plain(connection)
     if not schema.migrations.pending(database):
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -137,8 +160,7 @@ def check(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
         verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
         if verdict != "ok":
             raise StoreUnusable(f"{path} is damaged: {verdict}", expected="an intact SQLite file", remedy=REBUILD)
-    if schema.plain:
-        refuse_programs(connection, path)
+    refuse_programs(connection, path)
     _refuse_newer(connection, path, schema)
 
 
@@ -153,7 +175,7 @@ def refuse_programs(connection: sqlite3.Connection, path: Path) -> None:
 
 def _refuse_newer(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     known = _names(schema.migrations)
-    newer = [each.name for each in schema.migrations.applied(SqliteUtils(connection)) if each.name not in known]
+    newer = [each.name for each in schema.migrations.applied(_plain(connection)) if each.name not in known]
     if newer:
         raise StoreUnusable(
             f"{path} was written by a newer Gitstead: it has {newer[0]!r}",
@@ -166,12 +188,12 @@ def _refuse_newer(connection: sqlite3.Connection, path: Path, schema: Schema) ->
 def _names(migrations: Migrations) -> tuple[str, ...]:
     """All that an empty database would be given."""
     with contextlib.closing(sqlite3.connect(":memory:")) as empty:
-        return tuple(each.name for each in migrations.pending(SqliteUtils(empty)))
+        return tuple(each.name for each in migrations.pending(_plain(empty)))
 
 
 def refuse_older(connection: sqlite3.Connection, path: Path, schema: Schema) -> None:
     """Raise StoreUnusable where a reader meets a file that a writer has yet to bring up to date."""
-    pending = schema.migrations.pending(SqliteUtils(connection))
+    pending = schema.migrations.pending(_plain(connection))
     if pending:
         raise StoreUnusable(
             f"{path} lacks the migration {pending[0].name!r}",

@@ -16,7 +16,7 @@ _inbox = Migrations("inbox")
 
 STATE = Schema(name="state", application_id=0x47535401, migrations=_state)
 LOGS = Schema(name="logs", application_id=0x47535402, migrations=_logs, synchronous="NORMAL")
-INBOX = Schema(name="inbox", application_id=0x47535403, migrations=_inbox, file_mode=0o660)
+INBOX = Schema(name="inbox", application_id=0x47535403, migrations=_inbox, file_mode=0o660, hostile=True)
 
 
 @_state()

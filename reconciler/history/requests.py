@@ -8,12 +8,14 @@ who may ask what is checked by the web and again by the reconciler (invariant 9)
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Row
 from types import MappingProxyType
+from typing import NamedTuple
 
 from reconciler.errors import SpecInvalid, StoreBusy
 from reconciler.history.database import Database
@@ -45,7 +47,7 @@ KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Request:
-    """One request. `project` is "" for the platform; `outcome` is "" while it waits, then "done" or "refused"."""
+    """One request, of its form. `project` is "" for the platform."""
 
     id: int
     kind: str
@@ -53,8 +55,13 @@ class Request:
     payload: Payload
     by: str
     left_at: float
-    outcome: str = ""
-    message: str = ""
+
+
+class Answer(NamedTuple):
+    """How a request went: "done" or "refused", with a sentence; "" while it waits."""
+
+    outcome: str
+    message: str
 
 
 class Inbox:
@@ -137,23 +144,15 @@ class Inbox:
             )
             connection.execute("DELETE FROM requests WHERE outcome <> '' AND id <= ?", (request_id - _ENDED_KEPT,))
 
-    def find(self, request_id: int) -> Request | None:
-        """How it went, for the one who asked."""
-        rows = self._database.fetch("SELECT * FROM requests WHERE id = ?", (request_id,))
-        if not rows:
-            return None
-        row = rows[0]
-        payload = json.loads(row["payload"])
-        return Request(
-            *(row["id"], row["kind"], row["project"], payload, row["by"], row["left_at"]),
-            outcome=row["outcome"],
-            message=row["message"],
-        )
+    def answer(self, request_id: int) -> Answer | None:
+        """For the one who asked; None where there is no such request (any more)."""
+        rows = self._database.fetch("SELECT outcome, message FROM requests WHERE id = ?", (request_id,))
+        return Answer(rows[0]["outcome"], rows[0]["message"]) if rows else None
 
 
 def _parse(row: Row) -> Request | str:
     """The request, or what is wrong with the row."""
-    if row["clock"] != "real" or not isinstance(row["id"], int):
+    if row["clock"] != "real" or not math.isfinite(row["left_at"]):
         return "its time is not a number"
     if len(row["payload"] or "") > _LONGEST_PAYLOAD:
         return f"its payload is longer than {_LONGEST_PAYLOAD} characters"

@@ -85,8 +85,7 @@ class Timing:
     def build_s(self) -> float:
         """Seconds from `building` to what came next; 0 where nothing was built or it still builds."""
         begun = self.entered.get(State.BUILDING, 0.0)
-        after = [at for state, at in self.entered.items() if at >= begun and state is not State.BUILDING]
-        later = [at for at in after if at > begun]
+        later = [at for at in self.entered.values() if at > begun]
         return min(later) - begun if begun and later else 0.0
 
     @property

@@ -1,0 +1,174 @@
+"""Build logs: numbered lines that can be read while they are written, in whole, from anywhere, masked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from history_steps import make_store, paths
+
+from reconciler.errors import StoreUnusable
+from reconciler.history.log_lines import LONGEST_LINE
+from reconciler.history.logs import BuildLogs, LogReader
+from reconciler.masking import Masker
+from reconciler.model.effects import LogSink
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Iterator[BuildLogs]:
+    opened = BuildLogs(tmp_path / "logs.db", masker=Masker(["hunter22"]), create=True, limit_bytes=200_000)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reader(logs: BuildLogs, tmp_path: Path) -> Iterator[LogReader]:
+    opened = LogReader(tmp_path / "logs.db")
+    yield opened
+    opened.close()
+
+
+def eventually(condition: Callable[[], bool], *, within_s: float = 10.0) -> float:
+    """Seconds until `condition` held."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < within_s
+    return time.monotonic() - began
+
+
+def test_a_line_can_be_read_soon_after_it_was_written_though_no_other_follows(
+    logs: BuildLogs, reader: LogReader
+) -> None:
+    sink: LogSink = logs.open_log("blog", 1, now=1.0)
+    sink.write("stdout", "step 1", at=2.5, step="1/7")
+    assert eventually(lambda: reader.read("blog", 1) != []) < 5.0
+    assert reader.read("blog", 1) == [(1, "stdout", 2.5, "1/7", "step 1")]
+    assert not reader.is_closed("blog", 1)
+    sink.close()
+    assert reader.is_closed("blog", 1)
+    assert reader.read("blog", 1) == [(1, "stdout", 2.5, "1/7", "step 1")]
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 3500])
+def test_lines_come_back_in_order_from_any_number_on(logs: BuildLogs, reader: LogReader, count: int) -> None:
+    sink = logs.open_log("blog", 1, now=1.0)
+    for number in range(1, count + 1):
+        sink.write("stderr", f"line {number}", at=float(number))
+    logs._flush_all()
+    for closed in (False, True):
+        if closed:
+            sink.close()
+        found = reader.read("blog", 1, limit=10_000)
+        assert [(line.number, line.text) for line in found] == [(n, f"line {n}") for n in range(1, count + 1)]
+        for after in {0, 1, 500, 998, 999, 1000, 1001, 2999, count - 1, count}:
+            page = reader.read("blog", 1, after=max(after, 0), limit=20)
+            assert page == found[max(after, 0) : max(after, 0) + 20]
+        assert reader.tail("blog", 1, limit=3) == found[-3:]
+    info = reader.info("blog", 1)
+    assert info is not None
+    assert (info.lines, info.cut_lines) == (count, 0)
+
+
+def test_a_log_that_was_never_written_is_empty_and_open(reader: LogReader) -> None:
+    assert reader.info("blog", 9) is None
+    assert not reader.is_closed("blog", 9)
+    assert (reader.read("blog", 9), reader.tail("blog", 9)) == ([], [])
+
+
+def test_secrets_are_masked_before_a_line_is_kept(logs: BuildLogs, reader: LogReader, tmp_path: Path) -> None:
+    """Invariant 6; also where the secret stands across the place at which a line is cut."""
+    sink = logs.open_log("blog", 1, now=1.0)
+    sink.write("stdout", "password hunter22 and aHVudGVyMjI=", at=1.0)
+    sink.write("stdout", "x" * (LONGEST_LINE - 4) + "hunter22", at=1.0)
+    sink.close()
+    texts = [line.text for line in reader.read("blog", 1)]
+    assert texts[0] == "password [masked] and [masked]"
+    assert "hunt" not in texts[1]
+
+
+def test_a_long_line_is_cut_and_says_so(logs: BuildLogs, reader: LogReader) -> None:
+    sink = logs.open_log("blog", 1, now=1.0)
+    sink.write("stdout", "x" * (LONGEST_LINE + 10), at=1.0)
+    sink.write("stdout", "two\nlines, \udcff and \0", at=1.0)
+    sink.close()
+    [long, odd] = reader.read("blog", 1)
+    assert long.text == "x" * LONGEST_LINE + "… [10 more characters cut]"
+    assert odd.text == "two⏎lines, ? and \N{REPLACEMENT CHARACTER}"
+
+
+def test_a_flood_keeps_its_head_and_its_last_lines_and_says_what_is_missing(logs: BuildLogs, reader: LogReader) -> None:
+    sink = logs.open_log("blog", 1, now=1.0)
+    for number in range(1, 5001):
+        sink.write("stdout", f"{number:099}", at=float(number))
+    sink.write("stderr", "error: the reason", at=6000.0)
+    sink.close()
+    lines = reader.read("blog", 1, limit=10_000)
+    texts = [line.text for line in lines]
+    assert [int(text) for text in texts[:2000]] == list(range(1, 2001))
+    assert texts[2000] == "[of what follows, the last 200 lines are kept: the log is longer than 195 KB]"
+    assert texts[2001] == "[2801 lines, 274 KB, were not kept]"
+    assert texts[-1] == "error: the reason"
+    assert len(texts) == 2000 + 2 + 200
+    assert [line.number for line in lines] == list(range(1, len(lines) + 1))
+    info = reader.info("blog", 1)
+    assert info is not None
+    assert info.cut_lines == 2801
+
+
+def test_nothing_is_written_after_the_end(logs: BuildLogs) -> None:
+    sink = logs.open_log("blog", 1, now=1.0)
+    sink.close()
+    sink.close()
+    with pytest.raises(StoreUnusable, match="the log is closed"):
+        sink.write("stdout", "late", at=1.0)
+
+
+def test_logs_are_read_while_others_are_written(logs: BuildLogs, reader: LogReader) -> None:
+    def build(number: int) -> None:
+        sink = logs.open_log("blog", number, now=1.0)
+        for line in range(1500):
+            sink.write("stdout", f"{number}/{line}", at=1.0)
+        sink.close()
+
+    threads = [threading.Thread(target=build, args=(number,)) for number in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    seen: list[str] = []
+    while not reader.is_closed("blog", 2) or len(seen) < 1500:
+        page = reader.read("blog", 2, after=len(seen), limit=400)
+        seen += [line.text for line in page]
+    for thread in threads:
+        thread.join()
+    assert seen == [f"2/{line}" for line in range(1500)]
+
+
+def test_a_log_left_open_is_sealed_at_the_next_start(tmp_path: Path) -> None:
+    """Invariant 4."""
+    first = make_store(tmp_path)
+    sink = first.logs.open_log("blog", 1, now=1.0)
+    for number in range(1200):
+        sink.write("stdout", f"line {number}", at=1.0)
+    first.close()
+    second = make_store(tmp_path)
+    assert second.logs.settle(50.0) == 1
+    assert second.logs.settle(51.0) == 0
+    reader = LogReader(paths(tmp_path)["logs_db"])
+    assert reader.is_closed("blog", 1)
+    lines = reader.read("blog", 1, limit=5000)
+    assert [line.number for line in lines] == list(range(1, 1202))
+    assert lines[-1].text == "[the reconciler ended here]"
+    reader.close()
+    second.close()
+
+
+def test_a_log_that_is_opened_again_goes_on_counting(logs: BuildLogs, reader: LogReader) -> None:
+    first = logs.open_log("blog", 1, now=1.0)
+    first.write("stdout", "one", at=1.0)
+    logs._flush_all()
+    second = logs.open_log("blog", 1, now=2.0)
+    second.write("stdout", "two", at=2.0)
+    second.close()
+    assert [(line.number, line.text) for line in reader.read("blog", 1)] == [(1, "one"), (2, "two")]
