@@ -51,9 +51,11 @@ STATIC_BASE_CADDYFILE = """\
 	file_server
 	handle_errors {
 		@page file /{err.status_code}.html
-		rewrite @page {file_match.relative}
-		file_server @page {
-			status {err.status_code}
+		handle @page {
+			rewrite * {file_match.relative}
+			file_server {
+				status {err.status_code}
+			}
 		}
 		respond "{err.status_code} {err.status_text}"
 	}
@@ -187,7 +189,7 @@ def _problem(spec: ProjectSpec, what: str, remedy: str) -> SourceProblem:
     where = f"{spec.source.repo}, branch {spec.source.branch}"
     folder = f", folder {spec.source.path}" if spec.source.path != "." else ""
     return SourceProblem(
-        Reason.SOURCE_UNUSABLE, f"The source ({where}{folder}) {what}; build.type is {spec.build.type}: {remedy}."
+        Reason.SOURCE_UNUSABLE, f"The source ({where}{folder}) {what} (build.type {spec.build.type}): {remedy}."
     )
 
 
