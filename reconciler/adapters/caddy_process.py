@@ -66,7 +66,7 @@ class CaddyProcess:
             )
         for stray in running:
             if stray != peer:
-                _end(stray)
+                _end(stray, gently=peer is None)
         if peer is not None:
             self.pid = peer
             return "reused"
@@ -79,8 +79,10 @@ class CaddyProcess:
 
     def stop(self) -> None:
         """End every Caddy of this state folder: SIGTERM, then SIGKILL after 3 s (open streams would hold it)."""
-        for pid in self._marked():
-            _end(pid)
+        running = self._marked()
+        gently = peer_pid(self.socket) in (None, *running)
+        for pid in running:
+            _end(pid, gently=gently)
         self.pid = 0
         if peer_pid(self.socket) is None:
             self.socket.unlink(missing_ok=True)
@@ -153,7 +155,7 @@ class CaddyProcess:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._is_up():
             if _has_ended(self.pid) or time.monotonic() > deadline:
-                _end(self.pid)
+                _end(self.pid, gently=True)
                 raise CaddyUnavailable(
                     f"Caddy did not start: {_last_words(log)}",
                     expected=f"its admin socket within {START_TIMEOUT_S:g} s",
@@ -209,15 +211,17 @@ def _has_ended(pid: int) -> bool:
     return False
 
 
-def _end(pid: int) -> None:
+def _end(pid: int, *, gently: bool) -> None:
+    """Gently lets requests finish, but a Caddy that ends so unlinks its socket's path, whose ever it is by now."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return
     try:
         if MARK in environment_of(pid):  # the number may have gone to another process by now
-            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-            if not exits(pidfd, time.monotonic() + STOP_GRACE_S):
+            if gently:
+                signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+            if not (gently and exits(pidfd, time.monotonic() + STOP_GRACE_S)):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 exits(pidfd, time.monotonic() + STOP_GRACE_S)
     except ProcessLookupError:

@@ -26,8 +26,8 @@ _FOLDER = re.compile(r"/[^{}\\\x00-\x1f\x7f]*\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 _PROJECT = "{gitstead_project}"
-_DIAL = "{gitstead_upstream}"
-_KNOWN_HOST = {"not": [{"vars": {_PROJECT: [""]}}]}
+_MAPPED_DIAL = "{gitstead_dial}"
+_DIAL = "{http.vars.gitstead_dial}"
 
 UNAVAILABLE_PAGE = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -53,7 +53,12 @@ def route_document(host: Host, hosts: Iterable[tuple[str, str]]) -> dict[str, ob
     if not _TOKEN.match(host.verify_token):
         raise ValueError("the verify token must be of letters, digits, '-' and '_'")
     mappings = [_mapping(host, name, project) for name, project in _checked(hosts)]
-    routes = [_lower_case_host(), _map(mappings), _tell_upstream(host.verify_token), _proxy()]
+    routes = [
+        _lower_case_host(),
+        _map(mappings),
+        _where_set(_DIAL, {"handler": "subroute", "routes": [_tell_upstream(host.verify_token), _proxy()]}),
+        _where_set(_PROJECT, {"handler": "error", "status_code": 502, "error": "no upstream file"}),
+    ]
     subroute = {"handler": "subroute", "routes": routes, "errors": {"routes": _error_routes()}}
     return {"@id": caddy_id(host.instance), "handle": [subroute]}
 
@@ -94,29 +99,36 @@ def _lower_case_host() -> dict[str, object]:
 
 
 def _map(mappings: list[dict[str, object]]) -> dict[str, object]:
-    """Two outputs, so that an unknown host and a project whose file is missing stay two things."""
-    handler = {
+    """Two outputs, so that an unknown host and a project whose file is missing stay two things.
+
+    Each look at an output goes through the list in line and reads the file again: the variable makes
+    it one look for each request.
+    """
+    mapped = {
         "handler": "map",
         "source": "{http.request.host}",
-        "destinations": [_PROJECT, _DIAL],
+        "destinations": [_PROJECT, _MAPPED_DIAL],
         "defaults": ["", ""],
         "mappings": mappings,
     }
-    return {"handle": [handler]}
+    return {"handle": [mapped, {"handler": "vars", "gitstead_dial": _MAPPED_DIAL}]}
+
+
+def _where_set(placeholder: str, handler: dict[str, object]) -> dict[str, object]:
+    return {"match": [{"not": [{"vars": {placeholder: [""]}}]}], "handle": [handler]}
 
 
 def _tell_upstream(token: str) -> dict[str, object]:
     """Deferred, so that it is set when the answer is known and wins over what an app claims."""
     header = {"deferred": True, "set": {UPSTREAM_HEADER: ["{http.reverse_proxy.upstream.hostport}"]}}
     return {
-        "match": [{"header": {VERIFY_HEADER: [token]}} | _KNOWN_HOST],
+        "match": [{"header": {VERIFY_HEADER: [token]}}],
         "handle": [{"handler": "headers", "response": header}],
     }
 
 
 def _proxy() -> dict[str, object]:
     return {
-        "match": [_KNOWN_HOST],
         "handle": [
             {
                 "handler": "reverse_proxy",

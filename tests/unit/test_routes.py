@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -15,16 +16,14 @@ BLOG = ("blog.example.com", "blog")
 SHOP = ("shop.example.com", "shop")
 
 
-def subroutes(document: dict[str, object]) -> list[dict[str, object]]:
-    handle = document["handle"]
-    assert isinstance(handle, list)
-    routes = handle[0]["routes"]
-    assert isinstance(routes, list)
-    return routes
-
-
-def handlers(document: dict[str, object]) -> dict[str, dict[str, object]]:
-    return {each["handler"]: each for route in subroutes(document) for each in route["handle"]}  # type: ignore[attr-defined]
+def handlers(part: Any) -> dict[str, dict[str, Any]]:
+    """Every handler of the document by its kind, however deep."""
+    found: dict[str, dict[str, Any]] = {}
+    for handler in part.get("handle", ()):
+        found[handler["handler"]] = handler
+        for route in handler.get("routes", ()):
+            found |= handlers(route)
+    return found
 
 
 def test_the_document_carries_the_id_of_the_instance() -> None:
@@ -41,7 +40,6 @@ def test_a_host_is_mapped_to_its_projects_upstream_file() -> None:
 
 def test_several_hosts_of_one_project_name_the_same_file() -> None:
     mapped = handlers(route_document(HOST, [BLOG, ("www.example.com", "blog")]))["map"]["mappings"]
-    assert isinstance(mapped, list)
     assert len({mapping["outputs"][1] for mapping in mapped}) == 1
 
 
@@ -71,7 +69,7 @@ def test_no_option_of_a_single_project_is_on_the_shared_route() -> None:
     proxy = handlers(route_document(HOST, [BLOG, SHOP]))["reverse_proxy"]
     assert set(proxy) == {"handler", "upstreams", "stream_close_delay", "headers"}
     assert proxy["stream_close_delay"] == "1h"
-    assert proxy["upstreams"] == [{"dial": "{gitstead_upstream}"}]
+    assert proxy["upstreams"] == [{"dial": "{http.vars.gitstead_dial}"}]
 
 
 def test_no_port_is_in_the_document() -> None:
