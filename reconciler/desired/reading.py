@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -60,7 +60,7 @@ class Reading:
         if len(self.problems) >= MAX_PROBLEMS:
             raise _Stop
 
-    def stop(self, place: Place, message: str) -> None:
+    def stop(self, place: Place, message: str) -> NoReturn:
         self.complain(place, message)
         raise _Stop
 
@@ -183,7 +183,6 @@ def _on_collection(reading: Reading, event: Any) -> None:
     path = _begin(reading, event, place)
     if path is None:
         reading.stop(place, "a list or mapping stands in the place of a key: a key is a word")
-        return
     if len(reading.stack) >= MAX_DEPTH:
         reading.stop(place, f"nested deeper than {MAX_DEPTH} levels: no spec needs that")
     container: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []

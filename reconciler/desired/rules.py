@@ -136,12 +136,12 @@ def _measure(text: str, node: Mapping[str, Any], form: re.Pattern[str], parse: C
 
 
 def how_to_write_command(text: str) -> str:
-    """The list that a command written as one text stands for."""
+    """ ": write [...]", the list that a command written as one text stands for; "" where quotes are not closed."""
     try:
         words = shlex.split(text)
     except ValueError:
         return ""
-    return "[" + ", ".join('"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in words) + "]"
+    return ": write [" + ", ".join('"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in words) + "]"
 
 
 RULES: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {

@@ -100,7 +100,7 @@ def _sentence(path: Path, value: object, error: Any) -> str:
     if error.validator != "type":
         return expected
     if schema.get("x-rule") == "command" and isinstance(value, str):
-        return f"a command is a list, since no shell reads it: write {how_to_write_command(value)}"
+        return f"a command is a list, since no shell reads it{how_to_write_command(value)}"
     return expected + _how_to_quote(value, str(schema["type"]), str(schema.get("x-rule")))
 
 

@@ -172,6 +172,8 @@ def test_a_cache_id_that_could_end_the_mount_is_refused() -> None:
         ("FROM scratch\n", ()),
         ("RUN id\n", None),
         ("FROM\n", None),
+        ("ARG V=\nFROM ${V:-}\n", None),
+        ('FROM ""$\n', None),
         ("", None),
         ("\ufeffFROM alpine\r\n", ("alpine",)),
     ],

