@@ -73,7 +73,7 @@ class DockerEngine:
         Costs one list of containers; the rest comes from the cache while an event stream is attached.
         """
         listed = self._connection.read("list containers", lambda api: api.containers(all=True))
-        self._owned = frozenset(each["Id"] for each in listed if self._is_ours(each.get("Labels")))
+        self._owned = frozenset(each["Id"] for each in listed if self._is_our_container(each.get("Labels")))
         self._cache.keep_only({"images", "networks", *(each["Id"] for each in listed)})
         containers = tuple(one for each in listed if (one := self._container(each)) is not None)
         return Engine(
@@ -231,8 +231,9 @@ class DockerEngine:
     def remove_image(self, image: str) -> None:
         """Remove an image of ours by name or id. Gone already is success.
 
-        By id, our names are taken away and the image goes unless somebody else named it too.
-        Raises `EngineConflict` while a container uses it.
+        By id, our names are taken away, and the image goes unless somebody else named it too. Raises
+        `EngineConflict` while a container uses it, `NotOurs` for a name that is not of our form: an image that
+        somebody built upon one of ours inherits its labels.
         """
         found = self._inspect_image(image)
         if found is None:
@@ -240,7 +241,10 @@ class DockerEngine:
         self._require_our_image(image, found)
         names = [image]
         if image == found["Id"]:
-            names = [tag for tag in found.get("RepoTags") or () if tag.startswith(f"gs-{self.instance}-")] or names
+            tags = list(found.get("RepoTags") or ())
+            names = [tag for tag in tags if values.is_our_image_name(tag, self.instance)] if tags else names
+        if not names or not (image == found["Id"] or values.is_our_image_name(image, self.instance)):
+            raise self._not_ours(f"image {image}", None)
         for name in names:
             self._remove_image_name(name)
         self.forget_images()
@@ -265,17 +269,30 @@ class DockerEngine:
     def _is_ours(self, labels: Mapping[str, str] | None) -> bool:
         return (labels or {}).get(naming.LABEL_INSTANCE) == self.instance
 
+    def _is_our_container(self, labels: Mapping[str, str] | None) -> bool:
+        """All labels count: a container that a person runs from an image of ours inherits the image's."""
+        return values.identity_from(labels, self.instance) is not None
+
     def _require_ours(self, thing: str, labels: Mapping[str, str] | None) -> None:
         if not self._is_ours(labels):
-            found = (labels or {}).get(naming.LABEL_INSTANCE)
-            raise NotOurs(
-                f"{thing} carries {f'the label of instance {found}' if found else 'no label of Gitstead'}",
-                expected=f"label {naming.LABEL_INSTANCE}={self.instance}",
-                remedy="It was left alone; rename or remove it yourself if it is in the way",
-            )
+            raise self._not_ours(thing, labels)
+
+    def _require_our_container(self, container: str, raw: values.Json) -> None:
+        labels = raw["Config"].get("Labels")
+        if not self._is_our_container(labels):
+            raise self._not_ours(f"container {container}", labels)
 
     def _require_our_image(self, name: str, raw: values.Json) -> None:
         self._require_ours(f"image {name}", (raw.get("Config") or {}).get("Labels"))
+
+    def _not_ours(self, thing: str, labels: Mapping[str, str] | None) -> NotOurs:
+        found = (labels or {}).get(naming.LABEL_INSTANCE, "")
+        carries = "not all labels that Gitstead gives" if found == self.instance else f"the label of instance {found}"
+        return NotOurs(
+            f"{thing} carries {carries if found else 'no label of Gitstead'}",
+            expected=f"label {naming.LABEL_INSTANCE}={self.instance} as this instance writes it",
+            remedy="It was left alone; rename or remove it yourself if it is in the way",
+        )
 
     def _owned_id(self, container: str) -> str | None:
         """The id of a container that is proven ours (labels never change); None where it is gone."""
@@ -284,7 +301,7 @@ class DockerEngine:
         raw = self._inspect(container)
         if raw is None:
             return None
-        self._require_ours(f"container {container}", raw["Config"].get("Labels"))
+        self._require_our_container(container, raw)
         return str(raw["Id"])
 
     def _end_owned(self, container: str, doing: str, change: Callable[[Api, str], object]) -> bool:
@@ -302,12 +319,11 @@ class DockerEngine:
         raw = self._inspect(name)
         if raw is None:
             return None
-        labels = raw["Config"].get("Labels")
-        self._require_ours(f"container {name}", labels)
+        self._require_our_container(name, raw)
         if raw["State"]["Status"] in ("created", "exited", "dead"):
             self._discard(str(raw["Id"]))
             return None
-        if values.identity_from(labels, self.instance) == wanted.identity:
+        if values.identity_from(raw["Config"]["Labels"], self.instance) == wanted.identity:
             return str(raw["Id"])
         raise EngineConflict(
             f"container {name} runs already with other labels than wanted",

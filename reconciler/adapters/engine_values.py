@@ -97,8 +97,12 @@ def inspected_from(raw: Json) -> Inspected:
 
 
 def image_from(listed: Json) -> Image:
+    """One image. Labels count only with a name of ours, or with none: who builds upon our image inherits them."""
     labels: Json = listed.get("Labels") or {}
     names = tuple(name for name in listed.get("RepoTags") or () if name != "<none>:<none>")
+    instance = labels.get(naming.LABEL_INSTANCE, "")
+    if names and not any(is_our_image_name(name, instance) for name in names):
+        labels = {}
     return Image(
         id=listed["Id"],
         names=names,
@@ -107,6 +111,11 @@ def image_from(listed: Json) -> Image:
         content_key=labels.get(naming.LABEL_CONTENT, ""),
         created_at=float(listed.get("Created") or 0),
     )
+
+
+def is_our_image_name(name: str, instance: str) -> bool:
+    """Whether a `repository:tag` is of the form that this instance gives."""
+    return bool(instance) and name.startswith(f"gs-{instance}-")
 
 
 def network_from(listed: Json) -> Network:
