@@ -33,10 +33,11 @@ $(INSTALLED): pyproject.toml | $(BIN)/pip
 	@$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
 
-host: $(INSTALLED) ## Docker, buildx and a base image on this machine
+host: $(INSTALLED) ## Docker, buildx and the base images on this machine
 	@echo "==> checking this machine (gitstead doctor --fix)"
 	@$(BIN)/gitstead doctor --fix
-	@echo "==> base image for Python apps"
+	@echo "==> base images for static sites and Python apps"
+	@$(BIN)/gitstead base-image static
 	@$(BIN)/gitstead base-image python
 
 test-host: host

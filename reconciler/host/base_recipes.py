@@ -10,9 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reconciler.desired.dockerfiles import STATIC_BASE_DOCKERFILE
+
 LABEL = "gitstead.base"
 PULLED = "pulled"
 AIR_GAPPED = "air-gapped"
+OWN = "own"
+STATIC = "static"
 
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _TRUST = dict.fromkeys(
@@ -22,7 +26,10 @@ _TRUST = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Recipe:
-    """One kind of base image: the public one where a registry answers, Debian packages where none does."""
+    """One kind of base image: the public one where a registry answers, Debian packages where none does.
+
+    `static` has neither: it is Caddy's binary and its configuration, nothing else.
+    """
 
     name: str
     public: str
@@ -49,6 +56,7 @@ RECIPES = {
             ("ca-certificates", "python3", "python3-venv", "python3-pip"),
             PYTHON_STEPS,
         ),
+        Recipe(STATIC, "", ()),
         Recipe("node", "node:lts-slim", ("ca-certificates", "libstdc++6", "libatomic1"), NODE_STEPS),
     )
 }
@@ -71,6 +79,11 @@ def air_gapped_dockerfile(recipe: Recipe, labels: Mapping[str, str], *, has_loca
     environment = {"LANG": "C.UTF-8", **(_TRUST if has_local_certificates else {})}
     entry = {"python": "python3", "node": "node"}.get(recipe.name, "bash")
     return f"{text}{_environment(environment)}\n{_labels(labels)}\nCMD {json.dumps([entry])}\n"
+
+
+def static_dockerfile(labels: Mapping[str, str]) -> str:
+    """Caddy alone, as a file server; `desired.dockerfiles` puts a site's files on top."""
+    return f"{STATIC_BASE_DOCKERFILE}{_labels(labels)}\n"
 
 
 def _environment(values: Mapping[str, str]) -> str:
