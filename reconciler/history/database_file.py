@@ -99,7 +99,7 @@ def _decode(text: bytes) -> str:
 def create(path: Path, schema: Schema) -> None:
     """Make the file beside its place and give it its name when it is whole; a kill leaves none or all of it.
 
-    Somebody who made it at the same time wins. Raises errors of sqlite3 and OSError.
+    For the one process that holds the instance lock. Raises errors of sqlite3 and OSError.
     """
     for left in path.parent.glob(f"{path.name}.new-*"):
         left.unlink(missing_ok=True)
@@ -118,9 +118,7 @@ def create(path: Path, schema: Schema) -> None:
         connection.close()
     for companion in _COMPANIONS:
         path.with_name(path.name + companion).unlink(missing_ok=True)
-    with contextlib.suppress(FileExistsError):
-        os.link(fresh, path)
-    fresh.unlink()
+    fresh.rename(path)
     _sync_folder(path.parent)
 
 

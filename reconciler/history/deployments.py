@@ -14,6 +14,7 @@ from sqlite3 import Connection
 from reconciler.errors import StepRefused
 from reconciler.history.rows import DEPLOYMENT_COLUMNS, deployment_of, deployment_values
 from reconciler.model.condition import Reason
+from reconciler.model.naming import Identity
 from reconciler.model.operation import (
     AdoptDeployment,
     AdvanceDeployment,
@@ -188,7 +189,25 @@ def adopt(connection: Connection, operation: AdoptDeployment, now: float) -> Non
         raise _refused(operation, f"be adopted while it is {there.state}", "the end of that attempt first")
     if project.live:
         _retire(connection, project, now, drain_until=now)
-    known = there or Deployment(
+    adopted = _adopted(there or _found(identity, now), identity, now)
+    project.live = identity.deployment
+    project.last_number = max(project.last_number, identity.deployment)
+    project.last_ended = project.last_ended if project.last_ended > identity.deployment else 0
+    project.adopted = 1
+    _save_project(connection, project)
+    _save(connection, adopted, {State.LIVE: now})
+    connection.execute(
+        "INSERT OR IGNORE INTO releases VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            *(identity.project, identity.release, identity.image_id),
+            *(identity.config_digest, identity.content_key, now),
+        ),
+    )
+
+
+def _found(identity: Identity, now: float) -> Deployment:
+    """What the labels alone say."""
+    return Deployment(
         project=identity.project,
         number=identity.deployment,
         state=State.LIVE,
@@ -202,11 +221,18 @@ def adopt(connection: Connection, operation: AdoptDeployment, now: float) -> Non
         created_at=now,
         changed_at=now,
     )
-    adopted = replace(
-        known,
+
+
+def _adopted(deployment: Deployment, identity: Identity, now: float) -> Deployment:
+    return replace(
+        deployment,
         state=State.LIVE,
         cause="change",
         cause_text=f"adopted {identity.container_name}, found by its labels",
+        source_key=identity.source_key,
+        config_digest=identity.config_digest,
+        spec_blob=identity.spec_blob,
+        platform_revision=identity.platform_revision,
         release=identity.release,
         image_id=identity.image_id,
         content_key=identity.content_key,
@@ -219,19 +245,6 @@ def adopt(connection: Connection, operation: AdoptDeployment, now: float) -> Non
         message="",
         hint="",
         retryable=False,
-    )
-    project.live = identity.deployment
-    project.last_number = max(project.last_number, identity.deployment)
-    project.last_ended = project.last_ended if project.last_ended > identity.deployment else 0
-    project.adopted = 1
-    _save_project(connection, project)
-    _save(connection, adopted, {State.LIVE: now})
-    connection.execute(
-        "INSERT OR IGNORE INTO releases VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            *(identity.project, identity.release, identity.image_id),
-            *(identity.config_digest, identity.content_key, now),
-        ),
     )
 
 

@@ -20,8 +20,8 @@ INBOX = Schema(name="inbox", application_id=0x47535403, migrations=_inbox, file_
 
 
 @_state()
-def m001_deployments(database: Database) -> None:
-    """Projects with what planning asks of them, their releases and deployments."""
+def m001_projects(database: Database) -> None:
+    """Projects with what planning asks of them, and their releases."""
     database.executescript("""
         CREATE TABLE projects (
             name TEXT PRIMARY KEY,
@@ -45,6 +45,13 @@ def m001_deployments(database: Database) -> None:
             PRIMARY KEY (project, number),
             UNIQUE (project, image_id, config_digest)
         ) STRICT;
+    """)
+
+
+@_state()
+def m002_deployments(database: Database) -> None:
+    """One row for each attempt to roll a release out; at most one of a project is open, one live."""
+    database.executescript("""
         CREATE TABLE deployments (
             id INTEGER PRIMARY KEY,
             project TEXT NOT NULL REFERENCES projects (name),
@@ -90,8 +97,8 @@ def m001_deployments(database: Database) -> None:
 
 
 @_state()
-def m002_evidence(database: Database) -> None:
-    """The journal of operations, jobs, failures and events."""
+def m003_journal(database: Database) -> None:
+    """What was done: operations and jobs."""
     database.executescript("""
         CREATE TABLE operations (
             id INTEGER PRIMARY KEY,
@@ -132,6 +139,13 @@ def m002_evidence(database: Database) -> None:
         ) STRICT;
         CREATE INDEX jobs_running ON jobs (id) WHERE state = 'running';
         CREATE INDEX jobs_built ON jobs (project, id) WHERE kind = 'build' AND state = 'succeeded';
+    """)
+
+
+@_state()
+def m004_events(database: Database) -> None:
+    """What happened to a project: its last failure, and what its page tells."""
+    database.executescript("""
         CREATE TABLE failures (
             project TEXT PRIMARY KEY,
             resource TEXT NOT NULL,
@@ -157,7 +171,7 @@ def m002_evidence(database: Database) -> None:
 
 
 @_state()
-def m003_standing(database: Database) -> None:
+def m005_standing(database: Database) -> None:
     """What holds until it is replaced: status rows, good specs, inventory, approvals, single facts."""
     database.executescript("""
         CREATE TABLE statuses (project TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;

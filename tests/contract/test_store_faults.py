@@ -13,14 +13,20 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database as SqliteUtils
+from sqlite_utils.migrations import Migrations
 
 from reconciler.errors import StoreBusy, StoreUnusable
 from reconciler.history import faults
+from reconciler.history.database import Database
 from reconciler.history.logs import LogReader
+from reconciler.history.migrations import STATE
 from reconciler.history.queries import Queries
 from reconciler.history.requests import Inbox
 from reconciler.history.store import Store, open_store
@@ -53,7 +59,9 @@ READER = """
 import os, sys
 from pathlib import Path
 from reconciler.errors import GitsteadError
+from reconciler.history.database import Database
 from reconciler.history.logs import LogReader
+from reconciler.history.migrations import STATE
 from reconciler.history.queries import Queries
 os.setgroups([int(sys.argv[3])])
 os.setgid(int(sys.argv[2]))
@@ -192,11 +200,11 @@ def test_a_store_of_a_newer_version_is_refused_by_writer_and_reader(folder: Path
 def test_an_older_store_is_brought_up_to_date_by_the_writer_and_a_reader_waits_for_that(folder: Path) -> None:
     make(folder).close()
     with contextlib.closing(sqlite3.connect(paths(folder)["state_db"], isolation_level=None)) as older:
-        older.execute("DELETE FROM _sqlite_migrations WHERE name = 'm003_standing'")
+        older.execute("DELETE FROM _sqlite_migrations WHERE name = 'm005_standing'")
         for table in ("statuses", "good_specs", "inventory", "approvals", "facts"):
             older.execute(f"DROP TABLE {table}")
     reader = Queries(paths(folder)["state_db"])
-    with pytest.raises(StoreUnusable, match="lacks the migration 'm003_standing'"):
+    with pytest.raises(StoreUnusable, match="lacks the migration 'm005_standing'"):
         reader.statuses()
     store = make(folder)
     assert reader.statuses() == []
@@ -407,3 +415,60 @@ def test_a_stranger_reads_nothing(folder: Path) -> None:
     for name, mode in (("state_db", 0o640), ("logs_db", 0o640), ("inbox_db", 0o660)):
         assert stat.S_IMODE(paths(folder)[name].stat().st_mode) == mode
     assert faults.BUSY_TIMEOUT_S == 5.0
+
+
+def test_a_stop_at_any_moment_of_a_reader_leaves_a_store_that_can_be_read(folder: Path) -> None:
+    """In WAL mode without `-wal` beside it, a user who may only read could not open the file."""
+    make(folder).close()
+    path = paths(folder)["state_db"]
+    stop = threading.Event()
+    problems: list[Exception] = []
+
+    def come_and_go() -> None:
+        while not stop.is_set():
+            reader = Queries(path)
+            try:
+                reader.statuses()
+            except StoreUnusable as error:
+                problems.append(error)
+            reader.close()
+
+    visitors = [threading.Thread(target=come_and_go) for _ in range(2)]
+    for visitor in visitors:
+        visitor.start()
+    for number in range(15):
+        store = make(folder)
+        store.recorder.record_repair("blog", float(number))
+        store.close()
+        left = path.with_name("state.db-wal").exists()
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as reader:
+            mode = reader.execute("PRAGMA journal_mode").fetchone()[0]
+        assert left or mode == "delete"
+    stop.set()
+    for visitor in visitors:
+        visitor.join()
+    assert problems == []
+
+
+def applied_long_ago(database: SqliteUtils) -> None:
+    raise AssertionError("never applied again")
+
+
+def fail_half_way(database: SqliteUtils) -> None:
+    database.execute("CREATE TABLE half (x)")
+    database.execute("CREATE TABLE half (x)")
+
+
+def test_a_migration_that_fails_leaves_the_store_as_it_was(folder: Path) -> None:
+    """Row 65."""
+    make(folder).close()
+    path = paths(folder)["state_db"]
+    before = path.read_bytes()
+    broken = Migrations("state")
+    for name in ("m001_projects", "m002_deployments", "m003_journal", "m004_events", "m005_standing"):
+        broken(name=name)(applied_long_ago)
+    broken(name="m006_half")(fail_half_way)
+    with pytest.raises(StoreUnusable, match="table half already exists"):
+        Database(path, replace(STATE, migrations=broken))
+    assert path.read_bytes() == before
+    make(folder).close()

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from history_steps import (
+
+from reconciler.errors import StepRefused
+from reconciler.history.store import Store
+from reconciler.model.release import OPEN, TRANSITIONS, Commit, State
+from tests.history_support import (
     RUN,
     adopting,
     advancing,
@@ -18,10 +22,6 @@ from history_steps import (
     releasing,
     retiring,
 )
-
-from reconciler.errors import StepRefused
-from reconciler.history.store import Store
-from reconciler.model.release import OPEN, TRANSITIONS, Commit, State
 
 ENDS = (State.FAILED, State.CANCELLED, State.SUPERSEDED, State.INTERRUPTED)
 

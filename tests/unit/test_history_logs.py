@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from history_steps import make_store, paths
 
 from reconciler.errors import StoreUnusable
 from reconciler.history.log_lines import LONGEST_LINE
 from reconciler.history.logs import BuildLogs, LogReader
 from reconciler.masking import Masker
 from reconciler.model.effects import LogSink
+from tests.history_support import make_store, paths
 
 
 @pytest.fixture

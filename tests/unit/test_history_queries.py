@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from history_steps import bring_to, make_store, opening, paths
 
 from reconciler.errors import StoreUnusable
 from reconciler.history.queries import RELEASES_FOR_PLANNING, Queries
 from reconciler.history.store import Store
 from reconciler.model.release import History, State
+from tests.history_support import bring_to, make_store, opening, paths
 
 PROJECTS = 150
 LONG_AGO = 700

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from history_steps import CHANGE, adopting, bring_to, ending, make_store, opening
 
 from reconciler.history.recorder import EVENTS_KEPT
 from reconciler.history.store import Store
@@ -19,6 +18,7 @@ from reconciler.model.job import Job, JobKey
 from reconciler.model.operation import CreateNetwork
 from reconciler.model.release import State
 from reconciler.model.status import ProjectStatus
+from tests.history_support import CHANGE, adopting, bring_to, ending, make_store, opening
 
 NETWORK = CreateNetwork(project="blog", deployment=3, cause=CHANGE, network="gs-abc123-blog")
 STATUS = ProjectStatus(
