@@ -32,6 +32,11 @@ def project(project_name: str) -> ProjectStatus:
     raise _unknown_project(project_name)
 
 
+def is_gone(status: ProjectStatus) -> bool:
+    """The project left Git; its history alone is there."""
+    return status.health is Health.MISSING and not status.conditions
+
+
 def deployment(project_name: str, number: int) -> Deployment:
     """404 where there is none of that number."""
     if PROJECT_NAME.match(project_name) and 0 < number <= HIGHEST:

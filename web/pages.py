@@ -70,6 +70,7 @@ def project(name: str) -> Response:
         "project.html",
         version=version,
         status=status,
+        gone=finding.is_gone(status),
         diagnostics=complaints,
         compared=_compared(status),
         under_way=under_way,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from reconciler.model.condition import Health
+from reconciler.model.condition import Condition, Health
 from reconciler.model.release import OPEN, Deployment, State
 from reconciler.model.status import ProjectStatus
 
@@ -127,10 +127,18 @@ def capitalize_first(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def lead(status: ProjectStatus) -> Condition | None:
+    """The first condition that speaks of trouble or of work; None where all is calm."""
+    for condition in status.conditions:
+        if (condition.status == "True") != (condition.type == "Ready"):
+            return condition
+    return None
+
+
 def is_noteworthy(status: ProjectStatus) -> bool:
     """Whether there is more to say than its row in the overview holds."""
-    calm = status.health is Health.HEALTHY or not status.conditions
-    return not calm or bool(status.under_way or status.waiting or status.blocks or status.next_retry_at)
+    facts = (lead(status), status.under_way, status.waiting, status.blocks, status.next_retry_at)
+    return any(facts)
 
 
 FILTERS = {
@@ -141,6 +149,7 @@ FILTERS = {
     "duration": duration,
     "health_symbol": health_symbol,
     "iso": iso,
+    "lead": lead,
     "link": link,
     "revision": revision,
     "short": short,
