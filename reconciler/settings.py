@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-import jsonschema
-import yaml
-
+from reconciler.desired.documents import parse
+from reconciler.desired.schema_check import check
 from reconciler.errors import HostUnfit
-from reconciler.resources import resource
 
 LogFormat = Literal["console", "json"]
 
@@ -45,7 +43,7 @@ class Settings:
     full_look_s: float = 60.0
     git_timeout_s: float = 30.0
     local_paths: tuple[str, ...] = ()
-    known_hosts: Path = Path("~/.ssh/known_hosts")
+    known_hosts: Path = field(default_factory=lambda: Path.home() / ".ssh" / "known_hosts")
     caddy_admin: Path | None = None
     docker_host: str | None = None
     apply_workers: int = 4
@@ -138,18 +136,17 @@ def load_settings(environ: Mapping[str, str], *, host_file: Path | None = None) 
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    """The host file under the same rules and with the same messages as every other YAML of ours."""
     try:
-        read = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError) as error:
-        raise HostUnfit(
-            f"the host file {path} cannot be read: {error}", remedy="See schemas/host.schema.json"
-        ) from error
-    schema = yaml.safe_load(resource("schemas", "host.schema.json").read_bytes())
-    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(read or {}))
-    if problem is not None:
-        where = ".".join(str(part) for part in problem.absolute_path) or "the file"
-        raise HostUnfit(f"{path}: {where}: {problem.message}", remedy="Correct it; see schemas/host.schema.json")
-    return {name: _typed(name, value, str(path)) for name, value in _flatten(read or {}).items()}
+        parsed = parse(str(path), path.read_bytes())
+    except OSError as error:
+        raise HostUnfit(f"the host file {path} cannot be read: {error.strerror}", remedy="Check its owner") from error
+    document = parsed.document
+    problems = list(parsed.diagnostics) + (check(document, "host") if document is not None else [])
+    if problems or document is None:
+        raise HostUnfit("; ".join(str(each) for each in problems), remedy="See schemas/host.schema.json")
+    values = document.value if isinstance(document.value, Mapping) else {}
+    return {name: _typed(name, value, str(path)) for name, value in _flatten(values).items()}
 
 
 def _flatten(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,8 @@ class Runs:
         for operation in applied.done:
             self._keep_commits(operation)
         if applied.failed is None or applied.error is None:
-            self.recorder.clear_failure(plan.project)
+            if not plan.partial:
+                self.recorder.clear_failure(plan.project)
             return True
         self.recorder.record_failure(
             plan.project,

@@ -38,14 +38,22 @@ class GoodSpecs(Protocol):
 
 @dataclass(frozen=True)
 class Checked:
-    """The platform at one commit: what is valid, and what of the last good holds in its place."""
+    """The platform at one commit: what is valid, and what of the last good holds in its place.
+
+    `holders` is who had which domain when this was decided; it counts only where there were doubts.
+    """
 
     revision: str
+    holders: Mapping[str, str]
     validation: Validation
     platform: PlatformSpec
     specs: tuple[ProjectSpec, ...]
     stale: frozenset[str]
     complete: bool
+
+    @property
+    def has_doubts(self) -> bool:
+        return bool(self.validation.diagnostics or self.validation.notes)
 
 
 class Sources:
@@ -172,8 +180,9 @@ class Sources:
 
     def _check(self, sha: str, holders: Mapping[str, str]) -> Checked:
         revision = f"{self._platform[1]}@{sha}"
-        if self._checked is not None and self._checked.revision == revision:
-            return self._checked
+        kept = self._checked
+        if kept is not None and kept.revision == revision and (kept.holders == holders or not kept.has_doubts):
+            return kept
         files = self._mirrors.read_platform(self._platform[0], sha)
         checked = check_platform(files, self._good.good_texts(), revision=revision, holders=holders, cache=self._cache)
         usable = {spec.name for spec in checked.validation.projects}
@@ -221,6 +230,7 @@ def check_platform(
     second = validate({**texts, **fallback}, holders=holders, cache=cache) if fallback else validation
     return Checked(
         revision=revision,
+        holders=dict(holders),
         validation=validation,
         platform=second.platform or PlatformSpec(),
         specs=second.projects,
