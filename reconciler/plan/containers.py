@@ -2,13 +2,15 @@
 
 Two passes of `planner`; pure. `repair` puts back what the world moved on the live deployment;
 `leftovers` stops what has drained, keeps the previous release and removes the rest. Neither
-ever touches the container that the upstream file names.
+ever stops or removes a running container that the upstream file names.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypedDict
 
+from reconciler.model.condition import Reason
 from reconciler.model.observed import Container
 from reconciler.model.operation import (
     Cause,
@@ -21,7 +23,8 @@ from reconciler.model.operation import (
 from reconciler.model.release import Deployment, State
 from reconciler.model.spec import RunSpec
 from reconciler.plan.backoff import repair_at
-from reconciler.plan.rollout import KEPT_POLICY, LIVE_POLICY, create, new_identity, start_operation
+from reconciler.plan.creation import KEPT_POLICY, LIVE_POLICY, create, new_identity, port_is_taken, start_operation
+from reconciler.plan.rollout import no_port
 from reconciler.plan.view import View, identity
 
 STOPPED = ("exited", "dead", "created")
@@ -29,57 +32,71 @@ STOP_GRACE_S = 10.0
 Timed = tuple[tuple[Operation, ...], float]
 
 
-def repair(view: View, live: Deployment) -> Timed:
-    """Operations that make the live deployment run and be reached, and when to look again (0 = no need)."""
+@dataclass(frozen=True)
+class Repair:
+    """`due_at` is when the next start may happen (0: nothing waits); `blocked` says why it cannot be repaired."""
+
+    operations: tuple[Operation, ...] = ()
+    due_at: float = 0.0
+    blocked: str = ""
+
+
+def repair(view: View, live: Deployment) -> Repair:
+    """Makes the live deployment run and be reached; nothing where it does."""
     container = view.container_of(live.number)
-    if container is None:
-        return _recreate(view, live, f"container {_name(view, live)} was removed by hand"), 0.0
-    if container.state in STOPPED:
-        return _start_again(view, live, container)
+    if container is None or container.state in STOPPED:
+        return _revive(view, live, container)
     if container.state != "running":
-        return (), 0.0
-    return (*_reach(view, live, container), *_policy(container, LIVE_POLICY)), 0.0
+        return Repair()
+    return Repair((*_reach(view, live, container), *_policy(container, LIVE_POLICY)))
 
 
-def _name(view: View, live: Deployment) -> str:
-    return new_identity(view, live, release=1, image_id="", port=1).container_name
-
-
-def _recreate(view: View, live: Deployment, text: str) -> tuple[Operation, ...]:
-    if not view.has_image(live.image_id):
-        return ()
-    port = view.upstream if view.upstream and _is_free(view, view.upstream) else view.world.ports.lease()
-    if port is None:
-        return ()
-    who = new_identity(view, live, release=live.release, image_id=live.image_id, port=port)
-    cause = Cause("drift", text)
-    again = create(view, live, who, restart_policy=LIVE_POLICY, cause=cause)
-    switch = WriteUpstream(project=view.project, deployment=live.number, cause=cause, port=port)
-    return (*again, *((switch,) if again and port != view.upstream else ()))
-
-
-def _is_free(view: View, port: int) -> bool:
-    published = any(port in each.host_ports for each in view.engine.containers)
-    return not published and port not in view.world.observed.listening and port not in view.world.observed.reserved
-
-
-def _start_again(view: View, live: Deployment, container: Container) -> Timed:
+def _revive(view: View, live: Deployment, container: Container | None) -> Repair:
     due = repair_at(view.past.repairs, view.now, view.project)
     if view.now < due:
-        return (), due
-    if identity(container).port in view.world.observed.listening:
-        text = f"port {identity(container).port} of {container.name} was taken by another program"
-        removal = _remove(container, Cause("drift", text))
-        return (removal, *_recreate(view, live, text)), 0.0
+        return Repair(due_at=due)
+    if container is None:
+        name = new_identity(view, live, release=1, image_id="", port=1).container_name
+        return _recreate(view, live, None, f"container {name} was removed by hand")
+    if port_is_taken(view, container):
+        port = identity(container).port
+        return _recreate(view, live, container, f"port {port} of {container.name} was taken by another program")
     text = f"container {container.name} was {container.state} (exit code {container.exit_code})"
+    if container.state == "dead":
+        return _recreate(view, live, container, text)
+    return Repair((start_operation(container, Cause("drift", text)), *_reach(view, live, container)))
+
+
+def _recreate(view: View, live: Deployment, broken: Container | None, text: str) -> Repair:
+    """The same container again, of the same image; `broken` makes way for it."""
+    if not view.has_image(live.image_id):
+        return Repair(blocked=f"the image of r{live.release} is gone")
+    port = view.world.ports.lease_again(view.upstream)
+    if port is None:
+        return Repair(blocked=no_port(view))
     cause = Cause("drift", text)
-    return (start_operation(container, cause), *_reach(view, live, container)), 0.0
+    who = new_identity(view, live, release=live.release, image_id=live.image_id, port=port)
+    again = create(view, live, who, restart_policy=LIVE_POLICY, cause=cause)
+    if not again:
+        return Repair(blocked="its run settings are not known any more")
+    switch = WriteUpstream(project=view.project, deployment=live.number, cause=cause, port=port)
+    return Repair(
+        (
+            *((_remove(broken, cause),) if broken is not None else ()),
+            *again,
+            *((switch,) if port != view.upstream and not _is_switching(view) else ()),
+        )
+    )
+
+
+def _is_switching(view: View) -> bool:
+    """The upstream file belongs to the deployment under way, whose container answered."""
+    return view.past.open is not None and view.past.open.state is State.SWITCHING
 
 
 def _reach(view: View, live: Deployment, container: Container) -> tuple[Operation, ...]:
     port = identity(container).port
-    under_way = view.past.open
-    if view.upstream == port or (under_way is not None and under_way.state is State.SWITCHING):
+    if view.upstream == port or _is_switching(view):
         return ()
     found = "is missing" if view.upstream is None else f"names port {view.upstream}"
     cause = Cause("drift", f"upstream file of {view.project} {found}, d{live.number} serves on {port}")
@@ -94,17 +111,17 @@ def _policy(container: Container, policy: str) -> tuple[Operation, ...]:
     return (SetRestartPolicy(**_about(container, cause), policy=policy),)
 
 
-def drifted_fields(view: View, live: Deployment, run: RunSpec | None) -> tuple[str, ...]:
-    """What was changed on the live container by hand and needs a fresh one; empty while it is unknown.
+def drifted_fields(view: View, live: Deployment, run: RunSpec) -> tuple[str, ...]:
+    """What was changed on the live container by hand and needs a fresh one; empty while it does not run.
 
     Each item reads `field found → wanted`.
     """
     container = view.container_of(live.number)
-    if container is None or run is None or container.state not in ("running", "paused"):
+    if container is None or container.state not in ("running", "paused"):
         return ()
     settings, who = container.settings, identity(container)
     compared = (
-        ("memory", f"{settings.memory_bytes // 2**20}m", f"{run.memory_bytes // 2**20}m"),
+        ("memory", _size(settings.memory_bytes), _size(run.memory_bytes)),
         ("cpus", f"{settings.cpus:g}", f"{run.cpus:g}"),
         ("pids", str(settings.pids), str(run.pids)),
         ("network", ", ".join(settings.networks) or "none", view.network),
@@ -114,13 +131,19 @@ def drifted_fields(view: View, live: Deployment, run: RunSpec | None) -> tuple[s
     return tuple(f"{field} {found} → {wanted}" for field, found, wanted in compared if found != wanted)
 
 
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes // 2**20}m" if size_bytes % 2**20 == 0 else f"{size_bytes} bytes"
+
+
 def leftovers(view: View) -> Timed:
     """Operations on containers that are neither live nor under way, and when to look again."""
     operations: list[Operation] = []
     times: list[float] = []
     active = {each.number for each in (view.past.live, view.past.open) if each is not None}
     for container in view.containers:
-        if identity(container).deployment in active or identity(container).port == view.upstream:
+        if identity(container).deployment in active or container.state == "removing":
+            continue
+        if identity(container).port == view.upstream:
             continue
         done, due = _leftover(view, container)
         operations += done
@@ -130,17 +153,40 @@ def leftovers(view: View) -> Timed:
 
 def _leftover(view: View, container: Container) -> Timed:
     number = identity(container).deployment
-    drained_at = view.past.draining.get(number)
     running = container.state not in STOPPED
-    if running and drained_at is not None:
+    drained_at = _drained_at(view, container)
+    if running and drained_at:
         return (_stop(view, container), 0.0) if view.now >= drained_at else ((), drained_at)
+    if _is_unknown(view, container):
+        return (), 0.0
     kept = view.past.previous_live
-    if kept is None or kept.number != number:
+    if kept is None or kept.number != number or container.state == "dead":
         return (_remove(container, Cause("change", f"d{number} of {view.project} serves nobody")),), 0.0
-    window_ends = kept.ended_at + (view.desired.spec.deploy.rollback_window_s if view.desired else 0.0)
+    if view.desired is None:
+        return _stop(view, container), 0.0
+    window_ends = kept.ended_at + view.desired.spec.deploy.rollback_window_s
     if view.now >= window_ends:
         return (_remove(container, Cause("change", f"the rollback window of d{number} has ended")),), 0.0
     return _stop(view, container), window_ends
+
+
+def _drained_at(view: View, container: Container) -> float:
+    """When a running container that had visitors may be stopped; 0 for one that had none."""
+    number = identity(container).deployment
+    last, live = view.past.last_ended, view.past.live
+    if number in view.past.draining:
+        return view.past.draining[number]
+    if _is_unknown(view, container) and live is not None:
+        return live.live_at + view.drain_s
+    if last is not None and last.number == number and last.reason == Reason.ROUTE_NOT_VERIFIED:
+        until = last.ended_at + view.drain_s
+        return until if view.now < until else 0.0
+    return 0.0
+
+
+def _is_unknown(view: View, container: Container) -> bool:
+    """Found by its labels after the store was lost (invariant 10): stopped at most, until a release goes live."""
+    return view.past.adopted and container.id not in view.world.history.inventory
 
 
 def _stop(view: View, container: Container) -> tuple[Operation, ...]:

@@ -9,24 +9,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from reconciler.model.condition import Condition, Health, Reason, Verdict, worst
-from reconciler.model.observed import Container, Observed
-from reconciler.model.operation import Operation
+from reconciler.model.observed import Container
+from reconciler.model.operation import PLATFORM
 from reconciler.model.plan import Waiting
 from reconciler.model.release import Deployment, State
-from reconciler.plan.opening import Opening
-from reconciler.plan.rollout import how_it_ended
-from reconciler.plan.view import View, keys_of, wanted_keys
+from reconciler.plan.containers import Repair
+from reconciler.plan.ending import how_it_ended
+from reconciler.plan.opening import Opening, failed_attempt, is_tried_again
+from reconciler.plan.view import View, identity
 
 
 @dataclass(frozen=True)
 class Planned:
     """What the other passes decided for the project: the verdict speaks about that too."""
 
-    operations: tuple[Operation, ...] = ()
     opening: Opening = field(default_factory=Opening)
+    repair: Repair = field(default_factory=Repair)
     waiting: Waiting | None = None
     orphan: bool = False
-    repair_due_at: float = 0.0
 
 
 def unknown(reason: Reason, message: str) -> Verdict:
@@ -39,7 +39,8 @@ def judge(view: View, planned: Planned) -> Verdict:
     parts = [
         *_gates(view, planned),
         *_spec(view),
-        *_failure(view, planned),
+        *_failed(view),
+        *_trouble(view),
         *_attempt(view),
         *_source(view),
         _serving(view, planned),
@@ -63,7 +64,7 @@ def _gates(view: View, planned: Planned) -> Iterable[Part]:
         yield Health.PROGRESSING, Condition("Reconciling", "True", Reason.ORPHAN, message)
     if planned.opening.not_converging:
         fields = "; ".join(planned.opening.not_converging)
-        message = f"put right a minute ago and found changed again: {fields}. Something else changes this container"
+        message = f"put right and found changed again: {fields}. Something else changes this container"
         yield Health.DEGRADED, Condition("Stalled", "True", Reason.NOT_CONVERGING, message)
 
 
@@ -83,34 +84,31 @@ def _source(view: View) -> Iterable[Part]:
         yield health, Condition("Stalled", "True", problem.reason, problem.message)
 
 
-def _failure(view: View, planned: Planned) -> Iterable[Part]:
-    """The newest deployment that ended badly for what Git still asks, and failed operations."""
-    last = view.past.last_ended
-    if last is not None and last.state is State.FAILED and view.desired and keys_of(last) == wanted_keys(view.desired):
-        yield Health.DEGRADED, _failed_condition(view, last, planned)
-    trouble = view.world.history.last_failures.get(view.project)
-    if trouble is not None and not view.past.open:
-        kind: Reason = Reason(trouble.reason) if trouble.reason in set(Reason) else Reason.OPERATION_FAILED
-        message = f"{trouble.resource}: {trouble.message}"
-        yield Health.DEGRADED, Condition("Stalled", "False" if trouble.retryable else "True", kind, message)
-
-
-def _failed_condition(view: View, last: Deployment, planned: Planned) -> Condition:
+def _failed(view: View) -> Iterable[Part]:
+    """The newest deployment, where it ended badly and is what Git still asks."""
+    last = failed_attempt(view)
+    if last is None:
+        return
     serving = f"r{view.past.live.release} still serves" if view.past.live else "nothing serves yet"
     text = f"d{last.number} ({last.commit.sha[:7]}) failed: {last.message.rstrip('.')}; {serving}"
-    if last.retryable and not view.past.open:
-        wait = max(planned.opening.due_at - view.now, 0.0)
-        return Condition("Reconciling", "True", Reason.RETRYING, f"{text}. Tried again within {_round(wait)}")
+    if view.past.open is not None or is_tried_again(last):
+        yield Health.DEGRADED, Condition("Reconciling", "True", Reason.RETRYING, f"{text}. It is tried again by itself")
+        return
     reason = Reason(last.reason) if last.reason in set(Reason) else Reason.OPERATION_FAILED
-    return Condition("Stalled", "True", reason, f"{text}. {last.hint or 'Push a fix'}")
+    yield Health.DEGRADED, Condition("Stalled", "True", reason, f"{text}. {last.hint or 'Push a fix'}")
 
 
-def _round(seconds: float) -> str:
-    """Coarse on purpose: a status row that changes each second would be written each second."""
-    for limit, text in ((2, "2s"), (5, "5s"), (15, "15s"), (60, "a minute"), (300, "5 minutes")):
-        if seconds <= limit:
-            return text
-    return "15 minutes"
+def _trouble(view: View) -> Iterable[Part]:
+    """An operation that failed, and none that went well since."""
+    trouble = view.failure
+    if trouble is None:
+        return
+    message = f"{trouble.resource}: {trouble.message}"
+    if trouble.retryable:
+        yield Health.DEGRADED, Condition("Reconciling", "True", Reason.RETRYING, message)
+        return
+    reason = Reason(trouble.reason) if trouble.reason in set(Reason) else Reason.OPERATION_FAILED
+    yield Health.DEGRADED, Condition("Stalled", "True", reason, message)
 
 
 def _attempt(view: View) -> Iterable[Part]:
@@ -129,28 +127,40 @@ def _serving(view: View, planned: Planned) -> Part:
         message = "no release has gone live yet"
         return Health.MISSING if not view.past.open else Health.PROGRESSING, _not_ready(Reason.NEVER_DEPLOYED, message)
     container = view.container_of(live.number)
-    if container is None:
-        return Health.PROGRESSING, _not_ready(Reason.REPAIRING, f"the container of d{live.number} is gone")
-    if container.state == "restarting" or (planned.repair_due_at and len(view.past.repairs) > 2):
+    blocked = planned.repair.blocked
+    if container is None or blocked:
+        what = f"the container of d{live.number} {'is gone' if container is None else 'cannot run'}"
+        health = Health.MISSING if blocked else Health.PROGRESSING
+        return health, _not_ready(Reason.REPAIRING, f"{what}{f' and is not put back: {blocked}' if blocked else ''}")
+    if container.state == "restarting" or (planned.repair.due_at and len(view.past.repairs) > 2):
         return Health.DEGRADED, _not_ready(Reason.CRASH_LOOP, f"{how_it_ended(container)}, again and again")
-    if container.state != "running":
-        return Health.PROGRESSING, _not_ready(Reason.EXITED, f"{how_it_ended(container)}; it is started again")
-    return _reached(view, live, container)
+    if container.state == "running":
+        return _reached(view, live, container)
+    then = "a fresh one takes its place" if container.state == "paused" else "it is started again"
+    return Health.PROGRESSING, _not_ready(Reason.EXITED, f"{how_it_ended(container)}; {then}")
 
 
 def _reached(view: View, live: Deployment, container: Container) -> Part:
-    observed: Observed = view.world.observed
     name = f"r{live.release} ({live.commit.sha[:7]})"
-    if observed.routes is None:
-        message = f"{name} runs; Caddy does not answer ({observed.caddy_problem}) and serves what it has"
+    if view.world.observed.routes is None:
+        problem = view.world.observed.caddy_problem
+        message = f"{name} runs; Caddy does not answer ({problem}) and serves what it has"
         return Health.UNKNOWN, Condition("Ready", "Unknown", Reason.CADDY_UNAVAILABLE, message)
-    hosts = {host for host, project in observed.routes.hosts if project == view.project}
-    missing = [host for host in (view.desired.spec.domains if view.desired else ()) if host not in hosts]
-    if view.served_by is None or missing:
-        what = f"its route {missing[0]} is missing" if missing else "its upstream file is missing"
-        return Health.PROGRESSING, _not_ready(Reason.REPAIRING, f"{name} runs; {what} and is being put back")
+    switching = view.past.open is not None and view.past.open.state is State.SWITCHING
+    away = view.upstream != identity(container).port and not switching
+    if away or view.missing_hosts:
+        what = "its upstream file is wrong" if away else f"its route {view.missing_hosts[0]} is missing"
+        return Health.PROGRESSING, _not_ready(
+            Reason.REPAIRING, f"{name} runs; {what} and is being put back{_caddy(view)}"
+        )
     reason = Reason.ADOPTED if live.cause_text.startswith("adopted") else Reason.LIVE
     return Health.HEALTHY, Condition("Ready", "True", reason, f"{name} serves{_subject(live)}")
+
+
+def _caddy(view: View) -> str:
+    """What keeps the routes back, if something does."""
+    failure = view.world.history.last_failures.get(PLATFORM)
+    return f"; the last try failed: {failure.message}" if failure else ""
 
 
 def _subject(live: Deployment) -> str:

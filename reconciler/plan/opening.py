@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from reconciler.model.desired import DesiredProject
 from reconciler.model.operation import Cause, OpenDeployment, Operation
-from reconciler.model.release import Deployment, State
+from reconciler.model.release import Commit, Deployment, State
 from reconciler.plan.backoff import delay_s
 from reconciler.plan.causes import describe_change
 from reconciler.plan.containers import drifted_fields
@@ -18,6 +18,7 @@ from reconciler.plan.rollout import QUEUED_S, roll_out, start_build
 from reconciler.plan.view import View, keys_of, wanted_keys
 
 SETTLE_S = 60.0
+SETTLE_AGAIN_S = 86400.0
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,32 @@ def open_deployment(view: View, *, may_build: bool) -> Opening:
     if found is None:
         return Opening()
     cause, fields = found
-    if fields and _came_back(view, fields):
-        return Opening(not_converging=fields)
-    due = _due_at(view, wanted)
+    settled_at = _settled_at(view, fields)
+    if view.now < settled_at:
+        return Opening(not_converging=fields, due_at=settled_at)
+    due = _due_at(view)
     if due is None or view.now < due:
         return Opening(due_at=due or 0.0)
-    return Opening(_begin(view, wanted, cause=cause, fields=fields, may_build=may_build))
+    return Opening(_begin(view, wanted, wanted.commit, cause=cause, fields=fields, may_build=may_build))
+
+
+def failed_attempt(view: View) -> Deployment | None:
+    """The failed deployment of exactly what is asked now, where that is still to be done.
+
+    A new commit, another text of the spec or other base images are something else to try, even
+    where they change nothing of what would run: that is how a person asks for another try.
+    """
+    last, wanted = view.past.last_ended, view.desired
+    if last is None or last.state is not State.FAILED or wanted is None or wanted.commit is None:
+        return None
+    asked = (*wanted_keys(wanted), wanted.spec.blob, wanted.commit.sha, view.content_key)
+    tried = (*keys_of(last), last.spec_blob, last.commit.sha, last.content_key)
+    return last if tried == asked and _cause(view, wanted) is not None else None
+
+
+def is_tried_again(last: Deployment) -> bool:
+    """Whether time alone leads to another try. What ran before is worth one: Git is not to blame."""
+    return last.retryable or last.cause == "drift"
 
 
 def _cause(view: View, wanted: DesiredProject) -> tuple[Cause, tuple[str, ...]] | None:
@@ -52,8 +73,7 @@ def _cause(view: View, wanted: DesiredProject) -> tuple[Cause, tuple[str, ...]] 
         return Cause("change", f"first deployment of {_short(wanted)}"), ()
     if wanted_keys(wanted) != keys_of(live):
         return Cause("change", _change_text(wanted, live)), ()
-    run = live.run or wanted.spec.run
-    fields = drifted_fields(view, live, run)
+    fields = drifted_fields(view, live, live.run or wanted.spec.run)
     if fields:
         return Cause("drift", f"container of d{live.number} was changed by hand: {'; '.join(fields)}"), fields
     if view.container_of(live.number) is None and not view.has_image(live.image_id):
@@ -78,33 +98,45 @@ def _change_text(wanted: DesiredProject, live: Deployment) -> str:
     return "; ".join(parts) or "the run settings changed"
 
 
-def _came_back(view: View, fields: tuple[str, ...]) -> bool:
-    """Invariant 11: the same difference right after a deployment for it went live."""
+def _settled_at(view: View, fields: tuple[str, ...]) -> float:
+    """Until when the same difference is left alone, since a deployment for it just went live (invariant 11).
+
+    Once more after a minute; what comes back then as well is not put right a third time that day.
+    """
     live = view.past.live
-    if live is None or live.cause != "drift":
-        return False
-    same = {each.split(" ", 1)[0] for each in fields} == {each.split(" ", 1)[0] for each in live.drift_fields}
-    return same and view.now - live.live_at < SETTLE_S
+    if live is None or not _is_same_drift(live, fields):
+        return 0.0
+    return live.live_at + (SETTLE_S if live.attempt == 1 else SETTLE_AGAIN_S)
 
 
-def _due_at(view: View, wanted: DesiredProject) -> float | None:
+def _is_same_drift(live: Deployment, fields: tuple[str, ...]) -> bool:
+    found, put_right = ({each.split(" ", 1)[0] for each in some} for some in (fields, live.drift_fields))
+    return bool(found) and live.cause == "drift" and found == put_right
+
+
+def _due_at(view: View) -> float | None:
     """When the same thing may be tried again after it ended badly; None = not by itself."""
-    last = view.past.last_ended
-    if last is None or keys_of(last) != wanted_keys(wanted) or last.state is not State.FAILED:
+    last = failed_attempt(view)
+    if last is None:
         return view.now
-    if not last.retryable:
+    if not is_tried_again(last):
         return None
     return last.ended_at + delay_s(last.attempt, f"{view.project}/{last.source_key}")
 
 
+def _attempt(view: View, fields: tuple[str, ...]) -> int:
+    """1 for something new; one more for what failed, or what came back within a day."""
+    last, live = failed_attempt(view), view.past.live
+    if last is not None:
+        return last.attempt + 1
+    if live is not None and _is_same_drift(live, fields) and view.now < live.live_at + SETTLE_AGAIN_S:
+        return live.attempt + 1
+    return 1
+
+
 def _begin(
-    view: View, wanted: DesiredProject, *, cause: Cause, fields: tuple[str, ...], may_build: bool
+    view: View, wanted: DesiredProject, commit: Commit, *, cause: Cause, fields: tuple[str, ...], may_build: bool
 ) -> tuple[Operation, ...]:
-    commit = wanted.commit
-    if commit is None:
-        return ()
-    last = view.past.last_ended
-    again = last is not None and keys_of(last) == wanted_keys(wanted) and last.state is State.FAILED
     opening = OpenDeployment(
         project=view.project,
         deployment=view.next_number,
@@ -119,7 +151,7 @@ def _begin(
         spec_blob=wanted.spec.blob,
         platform_revision=view.world.desired.revision,
         deadline_s=QUEUED_S,
-        attempt=last.attempt + 1 if again and last else 1,
+        attempt=_attempt(view, fields),
         drift_fields=fields,
     )
     deployment = as_opened(opening, view.now)

@@ -6,44 +6,50 @@ Looks at the whole host, since ports and host names clash across projects.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired
 from reconciler.model.host import Host
 from reconciler.model.job import Job
 from reconciler.model.observed import Container, Engine, Observed
-from reconciler.model.operation import PLATFORM, AdoptDeployment, Cause, Operation, StartBuild
-from reconciler.model.plan import Plan, ProjectPlan
+from reconciler.model.operation import PLATFORM, Operation, StartBuild
+from reconciler.model.plan import Plan, ProjectPlan, Waiting
 from reconciler.model.release import History
 from reconciler.plan import containers, prune, rollout, routing, trouble
+from reconciler.plan.containers import Repair
 from reconciler.plan.health import Planned, judge, unknown
 from reconciler.plan.opening import Opening, open_deployment
+from reconciler.plan.ownership import adoption, owned
 from reconciler.plan.ports import Ports
-from reconciler.plan.view import View, World, identity
+from reconciler.plan.view import View, World
 
 
 def plan(desired: Desired, observed: Observed, history: History, host: Host) -> Plan:
     """Everything that should happen now, per project, the platform's routes first."""
+    world = World(desired, observed, history, host, Ports(host, observed))
     unknowns = _unknowns(desired, observed)
-    ports = Ports(host, observed)
-    world = World(desired, observed, history, host, ports)
     if observed.engine is None:
-        return Plan(desired.revision, _blind(world), unknowns)
-    owned = _owned(world, observed.engine)
-    orphaned = prune.orphans(world, frozenset(owned))
-    mass = prune.is_mass_removal(orphaned, frozenset(owned))
-    views = {name: _view(world, observed.engine, name, owned.get(name, ())) for name in _names(desired, owned)}
-    gone = frozenset(name for name in orphaned if prune.gate(views[name], mass=mass) is None)
-    routes = routing.route(world, gone)
-    ready = World(desired, observed, history, host, ports, routes_ready=routing.is_ready(world, gone))
+        return Plan(desired.revision, (*_platform_plan(world, frozenset()), *_blind(world)), unknowns)
+    own = owned(world, observed.engine)
+    views = {name: _view(world, observed.engine, name, own.get(name, ())) for name in _names(desired, own)}
+    removals = _removals(world, views, frozenset(own))
+    gone = frozenset(name for name, waiting in removals.items() if waiting is None and adoption(views[name]) is None)
     slots = _Slots(host.builds, observed)
-    plans = [_platform_plan(world, routes)] if routes is not None else []
+    plans = [*_platform_plan(world, gone)]
     for name in _fair_order(views):
-        view = View(ready, name, views[name].desired, views[name].past, observed.engine, views[name].containers)
-        if name in orphaned:
-            plans.append(_orphan_plan(view, mass=mass))
+        if name in removals:
+            plans.append(_orphan_plan(views[name], removals[name]))
         else:
-            plans.append(_project_plan(view, slots))
+            plans.append(_project_plan(views[name], slots))
     return Plan(desired.revision, tuple(sorted(plans, key=lambda each: each.project)), unknowns)
+
+
+def _removals(world: World, views: dict[str, View], own: frozenset[str]) -> dict[str, Waiting | None]:
+    """The projects that left Git, and what holds the removal of each."""
+    orphaned = prune.orphans(world, own)
+    mass = tuple(views[name] for name in sorted(orphaned)) if prune.is_mass_removal(orphaned, own) else ()
+    return {name: prune.gate(views[name], mass) for name in orphaned}
 
 
 def _unknowns(desired: Desired, observed: Observed) -> tuple[str, ...]:
@@ -60,32 +66,12 @@ def _unknowns(desired: Desired, observed: Observed) -> tuple[str, ...]:
 def _blind(world: World) -> tuple[ProjectPlan, ...]:
     message = f"Docker does not answer ({world.observed.engine_problem}); nothing is concluded from its silence"
     verdict = unknown(Reason.ENGINE_UNAVAILABLE, message)
-    return tuple(
-        ProjectPlan(name, verdict=verdict) for name in sorted(world.desired.names | set(world.history.projects))
-    )
+    known = {name for name, past in world.history.projects.items() if past.live is not None or past.open is not None}
+    return tuple(ProjectPlan(name, verdict=verdict) for name in sorted(world.desired.names | known))
 
 
-def _owned(world: World, engine: Engine) -> dict[str, tuple[Container, ...]]:
-    """Projects that we have something of, with their containers, newest deployment first."""
-    found: dict[str, list[Container]] = {}
-    for container in engine.containers:
-        if container.identity is not None and container.identity.instance == world.host.instance:
-            found.setdefault(container.identity.project, []).append(container)
-    for name in world.observed.upstreams:
-        found.setdefault(name, [])
-    for network in engine.networks:
-        if network.instance == world.host.instance and network.project:
-            found.setdefault(network.project, [])
-    for name, past in world.history.projects.items():
-        if past.live is not None or past.open is not None:
-            found.setdefault(name, [])
-    return {
-        name: tuple(sorted(each, key=lambda container: -identity(container).deployment)) for name, each in found.items()
-    }
-
-
-def _names(desired: Desired, owned: dict[str, tuple[Container, ...]]) -> list[str]:
-    return sorted(desired.names | {project.name for project in desired.projects} | owned.keys())
+def _names(desired: Desired, own: dict[str, tuple[Container, ...]]) -> list[str]:
+    return sorted(desired.names | {project.name for project in desired.projects} | own.keys())
 
 
 def _view(world: World, engine: Engine, name: str, own: tuple[Container, ...]) -> View:
@@ -116,63 +102,79 @@ def _is_build(job: Job) -> bool:
     return job.key.kind == "build" and job.state == "running"
 
 
-def _platform_plan(world: World, routes: Operation) -> ProjectPlan:
+def _platform_plan(world: World, gone: frozenset[str]) -> tuple[ProjectPlan, ...]:
+    routes = routing.route(world, gone)
+    if routes is None:
+        return ()
     due = trouble.due_at(world.history.last_failures.get(PLATFORM))
-    return ProjectPlan(PLATFORM, (routes,)) if world.now >= due else ProjectPlan(PLATFORM, wake_at=due)
+    if world.now >= due:
+        return (ProjectPlan(PLATFORM, (routes,)),)
+    return (ProjectPlan(PLATFORM, wake_at=due, retry_at=due),)
 
 
 def _project_plan(view: View, slots: _Slots) -> ProjectPlan:
-    adopted = _adopt(view)
-    if adopted is not None:
-        return ProjectPlan(view.project, (adopted,), verdict=judge(view, Planned((adopted,))))
-    held_until, end = trouble.holds(view)
-    if end is not None or view.now < held_until:
-        operations = () if end is None else (end,)
-        verdict = judge(view, Planned(operations))
-        return ProjectPlan(view.project, operations, verdict=verdict, wake_at=held_until)
-    opening, times = Opening(), []
+    taken_over, end = adoption(view), trouble.end(view)
+    if taken_over is not None or end:
+        return _joined(view, steps=(taken_over,) if taken_over is not None else end)
+    repair, cleared, due = _kept(view)
+    opening = Opening()
     if view.past.open is not None:
-        operations = rollout.advance(view, view.past.open, may_build=slots.free > 0)
-        times.append(view.past.open.deadline_at)
+        steps = rollout.advance(view, view.past.open, may_build=slots.free > 0)
+        due.append(view.past.open.deadline_at)
     else:
         opening = open_deployment(view, may_build=slots.free > 0)
-        operations = opening.operations
-        times.append(opening.due_at)
-    slots.use(operations)
-    repairs, repair_due = containers.repair(view, view.past.live) if view.past.live else ((), 0.0)
-    cleared, clear_due = containers.leftovers(view)
-    everything = (*repairs, *operations, *cleared)
-    wake_at = min((at for at in (*times, repair_due, clear_due) if at > view.now), default=0.0)
-    verdict = judge(view, Planned(everything, opening, repair_due_at=repair_due))
-    return ProjectPlan(view.project, everything, verdict=verdict, wake_at=wake_at)
+        steps = opening.operations
+    steps = trouble.up_to_failed(view, steps)
+    slots.use(steps)
+    return _joined(view, steps=steps, cleared=cleared, planned=Planned(opening, repair), due=due)
 
 
-def _adopt(view: View) -> AdoptDeployment | None:
-    """Invariant 10: what serves and is unknown to history was made by us before this store existed."""
-    if view.past.live is not None or view.past.open is not None:
-        return None
-    serving = view.served_by or next((each for each in view.containers if each.state == "running"), None)
-    if serving is None or identity(serving).deployment <= view.past.last_number:
-        return None
-    return AdoptDeployment(
-        project=view.project,
-        deployment=identity(serving).deployment,
-        cause=Cause("drift", "it runs, and this store does not know it"),
-        identity=identity(serving),
-    )
-
-
-def _orphan_plan(view: View, *, mass: bool) -> ProjectPlan:
-    waiting = prune.gate(view, mass=mass)
-    adopted = _adopt(view)
-    if adopted is not None:
-        return ProjectPlan(view.project, (adopted,), verdict=judge(view, Planned((adopted,), orphan=True)))
-    removal = prune.remove(view)
+def _orphan_plan(view: View, waiting: Waiting | None) -> ProjectPlan:
+    taken_over = adoption(view)
+    if taken_over is not None:
+        return _joined(view, steps=(taken_over,), planned=Planned(orphan=True))
     if waiting is not None:
-        verdict = judge(view, Planned(waiting=waiting, orphan=True))
-        return ProjectPlan(view.project, verdict=verdict, waiting=waiting, held=removal)
-    routed = view.world.observed.routes is None or any(
-        project == view.project for _, project in view.world.observed.routes.hosts
+        repair, cleared, due = _kept(view)
+        planned = Planned(repair=repair, waiting=waiting, orphan=True)
+        return _joined(view, steps=prune.stay(view), cleared=cleared, planned=planned, due=due, held=prune.remove(view))
+    routes = view.world.observed.routes
+    routed = routes is None or any(project == view.project for _, project in routes.hosts)
+    return _joined(view, steps=() if routed else prune.remove(view), planned=Planned(orphan=True))
+
+
+def _kept(view: View) -> tuple[Repair, tuple[Operation, ...], list[float]]:
+    """Repairs of what is live, operations on leftovers, and when time alone changes them."""
+    repair = containers.repair(view, view.past.live) if view.past.live else Repair()
+    cleared, cleared_at = containers.leftovers(view)
+    return repair, cleared, [repair.due_at, cleared_at]
+
+
+def _joined(
+    view: View,
+    *,
+    steps: tuple[Operation, ...],
+    cleared: tuple[Operation, ...] = (),
+    planned: Planned | None = None,
+    due: Iterable[float] = (),
+    held: tuple[Operation, ...] = (),
+) -> ProjectPlan:
+    """The project's plan: repairs first, then the rollout, then what is cleared away."""
+    planned = planned or Planned()
+    repairs = trouble.up_to_failed(view, planned.repair.operations)
+    operations = (*repairs, *trouble.up_to_failed(view, steps), *trouble.without_failed(view, cleared))
+    quiet_until, failed_until = trouble.quiet_until(view.failure), trouble.due_at(view.failure)
+    retries = (planned.opening.due_at, planned.repair.due_at, failed_until)
+    return ProjectPlan(
+        view.project,
+        operations if view.now >= quiet_until else (),
+        verdict=judge(view, planned),
+        waiting=planned.waiting,
+        held=held,
+        wake_at=_next(view, (*due, *retries, quiet_until)),
+        retry_at=_next(view, retries),
+        partial=view.now < failed_until,
     )
-    operations = () if routed else removal
-    return ProjectPlan(view.project, operations, verdict=judge(view, Planned(operations, orphan=True)))
+
+
+def _next(view: View, times: Iterable[float]) -> float:
+    return min((at for at in times if at > view.now), default=0.0)

@@ -10,7 +10,6 @@ from reconciler.model.condition import Reason
 from reconciler.model.naming import digest
 from reconciler.model.operation import (
     Cause,
-    EndDeployment,
     Operation,
     RemoveContainer,
     RemoveImage,
@@ -19,8 +18,7 @@ from reconciler.model.operation import (
     RetireProject,
 )
 from reconciler.model.plan import Waiting
-from reconciler.model.release import State
-from reconciler.plan.rollout import cancel_jobs
+from reconciler.plan.ending import cancelled
 from reconciler.plan.view import View, World, identity
 
 
@@ -34,42 +32,53 @@ def is_mass_removal(orphaned: frozenset[str], owned: frozenset[str]) -> bool:
     return len(orphaned) >= 2 and (len(orphaned) == len(owned) or 3 * len(orphaned) > len(owned))
 
 
-def gate(view: View, *, mass: bool) -> Waiting | None:
-    """Why the removal of this project waits for a person; None where it may go on."""
-    if not mass and not view.past.adopted:
+def gate(view: View, mass: tuple[View, ...]) -> Waiting | None:
+    """Why the removal of this project waits for a person; None where it may go on.
+
+    `mass` are the projects of a mass removal, this one among them; empty where there is none. The
+    first is removed only when all are approved: else each removal would make the rest look small.
+    """
+    held = _held(view)
+    approved = view.world.history.approved
+    waits_for = [each.project for each in mass if _held(each) not in approved]
+    if waits_for:
+        names = ", ".join(each.project for each in mass)
+        why = f"this revision removes {len(mass)} projects at once ({names}), and {_list(waits_for)} not approved yet"
+        whom = view.project if view.project in waits_for else waits_for[0]
+        return Waiting(view.project, "removal", f"removal: {why}; gitstead approve {whom}", held)
+    if not is_unproven(view) or held in approved:
         return None
-    held = digest(["prune", view.project, sorted(each.name for each in view.containers)])
-    if held in view.world.history.approved:
-        return None
-    why = (
-        "this revision removes many projects at once"
-        if mass
-        else "it was adopted after the store was lost, so that Git alone is not proof enough"
-    )
+    why = "it was found by its labels after the store was lost, so that Git alone is not proof enough"
     return Waiting(view.project, "removal", f"removal: {why}; gitstead approve {view.project}", held)
+
+
+def _list(names: list[str]) -> str:
+    return f"{names[0]} is" if len(names) == 1 else f"{', '.join(names)} are"
+
+
+def _held(view: View) -> str:
+    """What an approval names: the project up to its last deployment. Stays the same while it is being removed."""
+    return digest(["prune", view.project, view.past.last_number])
+
+
+def is_unproven(view: View) -> bool:
+    """Whether some of it is not in the inventory: adopted, or about to be."""
+    return view.past.adopted or any(each.id not in view.world.history.inventory for each in view.containers)
+
+
+def stay(view: View) -> tuple[Operation, ...]:
+    """While the removal waits nothing new begins: the deployment under way ends."""
+    if view.past.open is None:
+        return ()
+    return cancelled(view, view.past.open, Reason.ORPHAN, "the project left the platform repository")
 
 
 def remove(view: View) -> tuple[Operation, ...]:
     """Everything of the project, once Caddy no longer routes to it."""
     cause = Cause("change", f"projects/{view.project}.yaml left the platform repository")
     project = view.project
-    operations: list[Operation] = []
-    if view.past.open is not None:
-        number = view.past.open.number
-        operations += cancel_jobs(view, view.past.open, cause)
-        operations.append(
-            EndDeployment(
-                project=project,
-                deployment=number,
-                cause=cause,
-                state=State.CANCELLED,
-                reason=Reason.ORPHAN,
-                message="the project left the platform repository",
-            )
-        )
-    if view.upstream is not None:
-        operations.append(RemoveUpstream(project=project, cause=cause))
-    operations += [
+    upstream = RemoveUpstream(project=project, cause=cause)
+    containers = tuple(
         RemoveContainer(
             project=project,
             deployment=identity(each).deployment,
@@ -78,19 +87,25 @@ def remove(view: View) -> tuple[Operation, ...]:
             container=each.name,
         )
         for each in view.containers
-    ]
-    operations += _images_and_network(view, cause)
-    if view.past.live is not None:
-        operations.append(RetireProject(project=project, cause=cause))
-    return tuple(operations)
+    )
+    network = RemoveNetwork(project=project, cause=cause, network=view.network)
+    retire = RetireProject(project=project, cause=cause)
+    return (
+        *stay(view),
+        *((upstream,) if view.upstream is not None else ()),
+        *containers,
+        *_images(view, cause),
+        *((network,) if view.has_network else ()),
+        *((retire,) if view.past.live is not None or view.past.last_ended is not None else ()),
+    )
 
 
-def _images_and_network(view: View, cause: Cause) -> list[Operation]:
-    operations: list[Operation] = [
-        RemoveImage(project=view.project, cause=cause, image=each.names[0] if each.names else each.id, image_id=each.id)
+def _images(view: View, cause: Cause) -> tuple[Operation, ...]:
+    """By our own names only: labels are inherited by what people build on top, and their names are theirs."""
+    return tuple(
+        RemoveImage(project=view.project, cause=cause, image=name, image_id=each.id)
         for each in view.engine.images
         if each.instance == view.host.instance and each.project == view.project
-    ]
-    if view.has_network:
-        operations.append(RemoveNetwork(project=view.project, cause=cause, network=view.network))
-    return operations
+        for name in each.names
+        if name.startswith(f"{view.network}:")
+    )

@@ -9,43 +9,44 @@ from __future__ import annotations
 from typing import TypedDict
 
 from reconciler.model.condition import Reason
-from reconciler.model.job import Job
 from reconciler.model.naming import Identity, image_name
-from reconciler.model.observed import Container
 from reconciler.model.operation import (
     AdvanceDeployment,
     AssignRelease,
-    CancelJob,
     Cause,
-    CreateContainer,
-    CreateNetwork,
-    EndDeployment,
     MarkLive,
     Operation,
+    RemoveContainer,
     SetRestartPolicy,
     StartBuild,
-    StartContainer,
     StartProbe,
     StartVerify,
     WriteUpstream,
 )
 from reconciler.model.release import Deployment, Release, State
+from reconciler.plan import ending
+from reconciler.plan.creation import LIVE_POLICY, NEW_POLICY, create, new_identity, port_is_taken, start_operation
+from reconciler.plan.ending import cause_of
 from reconciler.plan.view import View, identity
 
 STARTING_S = 120.0
 MARGIN_S = 60.0
 VERIFY_S = 20.0
 QUEUED_S = 3600.0
-LIVE_POLICY = "unless-stopped"
-KEPT_POLICY = "no"
 
 
 def advance(view: View, deployment: Deployment, *, may_build: bool) -> tuple[Operation, ...]:
-    """What moves `deployment` on now; empty while it waits for a job, a slot or Caddy."""
-    if view.desired is not None and view.desired.commit is not None and not view.is_wanted(deployment):
-        return _supersede(view, deployment)
-    if deployment.deadline_at and view.now >= deployment.deadline_at:
-        return _too_long(view, deployment)
+    """What moves `deployment` on now; empty while it waits for a job, a slot or Caddy.
+
+    One that is being switched is not superseded: visitors are at its container, within seconds it
+    is live or has failed, and then the newer one begins.
+    """
+    if view.desired is None:
+        return ending.cancelled(view, deployment, Reason.SPEC_INVALID, "its spec can no longer be used")
+    if view.desired.commit is not None and not view.is_wanted(deployment) and deployment.state is not State.SWITCHING:
+        return ending.superseded(view, deployment)
+    if deployment.deadline_at and view.now >= deployment.deadline_at and not has_passed(view, deployment):
+        return ending.too_late(view, deployment)
     if deployment.state in (State.QUEUED, State.BUILDING):
         return _build(view, deployment, may_build=may_build)
     if deployment.state is State.STARTING:
@@ -53,10 +54,6 @@ def advance(view: View, deployment: Deployment, *, may_build: bool) -> tuple[Ope
     if deployment.state is State.CHECKING:
         return _check(view, deployment)
     return _switch(view, deployment)
-
-
-def cause_of(deployment: Deployment) -> Cause:
-    return Cause(deployment.cause, deployment.cause_text)
 
 
 class About(TypedDict):
@@ -71,53 +68,13 @@ def about(view: View, deployment: Deployment) -> About:
     return About(project=view.project, deployment=deployment.number, cause=cause_of(deployment))
 
 
-def _supersede(view: View, deployment: Deployment) -> tuple[Operation, ...]:
-    end = EndDeployment(
-        project=view.project,
-        deployment=deployment.number,
-        cause=Cause("change", "Git asks for something newer"),
-        state=State.SUPERSEDED,
-        reason=Reason.SUPERSEDED,
-        message="a newer commit or spec took its place",
-    )
-    return (*cancel_jobs(view, deployment, end.cause), end)
-
-
-def _too_long(view: View, deployment: Deployment) -> tuple[Operation, ...]:
-    cause = Cause("drift", f"{deployment.state} outlived its deadline")
-    message = f"it was {deployment.state} for {view.now - deployment.changed_at:.0f}s, longer than its deadline"
-    end = failed(
-        view, deployment, Reason.DEADLINE_EXCEEDED, message, hint="It is tried again by itself", retryable=True
-    )
-    return (*cancel_jobs(view, deployment, cause), end)
-
-
-def cancel_jobs(view: View, deployment: Deployment, cause: Cause) -> tuple[Operation, ...]:
-    """Cancel what still runs for `deployment`."""
-    return tuple(
-        CancelJob(project=view.project, deployment=deployment.number, cause=cause, kind=kind)
-        for kind in ("build", "probe", "verify")
-        if (job := view.job(deployment.number, kind)) is not None and job.state == "running"
-    )
-
-
-def failed(
-    view: View, deployment: Deployment, reason: Reason, message: str, *, hint: str, retryable: bool
-) -> EndDeployment:
-    return EndDeployment(
-        project=view.project,
-        deployment=deployment.number,
-        cause=cause_of(deployment),
-        state=State.FAILED,
-        reason=reason,
-        message=message,
-        hint=hint,
-        retryable=retryable,
-    )
-
-
-def failed_job(view: View, deployment: Deployment, job: Job) -> EndDeployment:
-    return failed(view, deployment, Reason(job.reason), job.message, hint=job.hint, retryable=job.retryable)
+def has_passed(view: View, deployment: Deployment) -> bool:
+    """Whether its container answered and only the switch is left: then Caddy is waited for, without a deadline."""
+    container = view.container_of(deployment.number)
+    job = view.job(deployment.number, "probe")
+    if deployment.state is not State.CHECKING or container is None or container.state != "running" or job is None:
+        return False
+    return job.state == "succeeded" and job.subject == _subject(identity(container))
 
 
 # ---- build ---------------------------------------------------------------------------------
@@ -126,7 +83,7 @@ def failed_job(view: View, deployment: Deployment, job: Job) -> EndDeployment:
 def _build(view: View, deployment: Deployment, *, may_build: bool) -> tuple[Operation, ...]:
     job = view.job(deployment.number, "build")
     if job is not None and job.state == "failed":
-        return (failed_job(view, deployment, job),)
+        return ending.failed_job(view, deployment, job)
     if job is not None and job.state == "running":
         return ()
     image_id = job.image_id if job is not None else view.built_image(deployment.content_key)
@@ -195,78 +152,35 @@ def start(view: View, deployment: Deployment) -> tuple[Operation, ...]:
     container = view.container_of(deployment.number)
     if container is None:
         return _first_start(view, deployment, deployment.release, deployment.image_id)
-    begin = () if container.state == "running" else (start_operation(container, cause_of(deployment)),)
-    return (*begin, *_probe(view, deployment, identity(container)))
+    if container.state == "removing":
+        return ()
+    if container.state not in ("created", "exited", "dead"):
+        return _probe(view, deployment, identity(container))
+    if container.state == "dead" or port_is_taken(view, container):
+        removal = RemoveContainer(**about(view, deployment), container_id=container.id, container=container.name)
+        return (removal, *_first_start(view, deployment, deployment.release, deployment.image_id))
+    return (
+        start_operation(container, cause_of(deployment)),
+        *_probe(view, deployment, identity(container)),
+    )
 
 
 def _first_start(view: View, deployment: Deployment, release: int, image_id: str) -> tuple[Operation, ...]:
     port = view.world.ports.lease()
     if port is None:
-        first, last = view.host.ports
-        message = f"no host port from {first} to {last} is free"
-        return (
-            failed(
-                view, deployment, Reason.START_FAILED, message, hint="Widen `ports` in the host file", retryable=True
-            ),
-        )
+        message = no_port(view)
+        hint = "Widen `ports` in the host file"
+        return ending.failed(view, deployment, Reason.START_FAILED, message, hint=hint, retryable=True)
     who = new_identity(view, deployment, release=release, image_id=image_id, port=port)
     return (
-        *create(view, deployment, who, restart_policy="on-failure:3"),
+        *create(view, deployment, who, restart_policy=NEW_POLICY, cause=cause_of(deployment)),
         *_probe(view, deployment, who),
     )
 
 
-def new_identity(view: View, deployment: Deployment, *, release: int, image_id: str, port: int) -> Identity:
-    return Identity(
-        instance=view.host.instance,
-        project=view.project,
-        process="web",
-        index=1,
-        deployment=deployment.number,
-        release=release,
-        image_id=image_id,
-        content_key=deployment.content_key,
-        source_key=deployment.source_key,
-        config_digest=deployment.config_digest,
-        platform_revision=deployment.platform_revision,
-        spec_blob=deployment.spec_blob,
-        source_commit=deployment.commit.sha,
-        port=port,
-    )
-
-
-def create(
-    view: View, deployment: Deployment, who: Identity, *, restart_policy: str, cause: Cause | None = None
-) -> tuple[Operation, ...]:
-    """Network, container, start; nothing where it is not known what the container should be."""
-    run = deployment.run or (view.desired.spec.run if view.desired and view.is_wanted(deployment) else None)
-    if run is None:
-        return ()
-    why = cause or cause_of(deployment)
-    network = CreateNetwork(project=view.project, deployment=who.deployment, cause=why, network=view.network)
-    return (
-        *(() if view.has_network else (network,)),
-        CreateContainer(
-            project=view.project,
-            deployment=who.deployment,
-            cause=why,
-            identity=who,
-            image=who.image_id,
-            network=view.network,
-            run=run,
-            restart_policy=restart_policy,
-        ),
-        StartContainer(
-            project=view.project, deployment=who.deployment, cause=why, container_id="", container=who.container_name
-        ),
-    )
-
-
-def start_operation(container: Container, cause: Cause) -> StartContainer:
-    who = identity(container)
-    return StartContainer(
-        project=who.project, deployment=who.deployment, cause=cause, container_id=container.id, container=container.name
-    )
+def no_port(view: View) -> str:
+    first, last = view.host.ports
+    return f"no host port from {first} to {last} is free"
 
 
 # ---- check and switch ----------------------------------------------------------------------
@@ -277,9 +191,7 @@ def _subject(who: Identity) -> str:
 
 
 def _probe(view: View, deployment: Deployment, who: Identity) -> tuple[Operation, ...]:
-    health = view.desired.spec.health if view.desired else None
-    if health is None:
-        return ()
+    health = view.spec.health
     shared = about(view, deployment)
     probe = StartProbe(
         **shared,
@@ -298,36 +210,15 @@ def _probe(view: View, deployment: Deployment, who: Identity) -> tuple[Operation
 def _check(view: View, deployment: Deployment) -> tuple[Operation, ...]:
     container = view.container_of(deployment.number)
     if container is None or container.state in ("exited", "dead", "created", "removing"):
-        return (
-            *cancel_jobs(view, deployment, cause_of(deployment)),
-            failed(
-                view,
-                deployment,
-                Reason.START_FAILED,
-                how_it_ended(container),
-                hint="See what it printed: gitstead logs " + view.project,
-                retryable=False,
-            ),
-        )
+        return ending.failed_container(view, deployment, container)
     job = view.job(deployment.number, "probe")
     if job is None or job.subject != _subject(identity(container)):
         return _probe(view, deployment, identity(container))
     if job.state == "failed":
-        return (failed_job(view, deployment, job),)
+        return ending.failed_job(view, deployment, job)
     if job.state == "running" or view.world.observed.routes is None:
         return ()
     return _point(view, deployment, identity(container))
-
-
-def how_it_ended(container: Container | None) -> str:
-    """One clause on why a container does not run."""
-    if container is None:
-        return "its container was removed from outside while it was being checked"
-    if container.oom_killed:
-        return f"the app was ended for using more than its memory ({container.settings.memory_bytes // 2**20}m)"
-    words = {127: " (command not found)", 126: " (command cannot be executed)", 137: " (killed)", 139: " (crashed)"}
-    detail = f": {container.error}" if container.error else ""
-    return f"the app ended by itself with exit code {container.exit_code}{words.get(container.exit_code, '')}{detail}"
 
 
 def _point(view: View, deployment: Deployment, who: Identity) -> tuple[Operation, ...]:
@@ -336,21 +227,19 @@ def _point(view: View, deployment: Deployment, who: Identity) -> tuple[Operation
     return (
         AdvanceDeployment(**shared, state=State.SWITCHING, deadline_s=deadline_s),
         WriteUpstream(**shared, port=who.port),
-        *(_verify(view, deployment, who) if view.world.routes_ready and view.upstream is not None else ()),
+        *(_verify(view, deployment, who) if view.is_routed else ()),
     )
 
 
 def _verify(view: View, deployment: Deployment, who: Identity) -> tuple[Operation, ...]:
-    if view.desired is None:
-        return ()
     return (
         StartVerify(
             project=view.project,
             deployment=deployment.number,
             cause=cause_of(deployment),
-            host=view.desired.spec.domains[0],
+            host=view.spec.domains[0],
             port=who.port,
-            path=view.desired.spec.health.path,
+            path=view.spec.health.path,
             timeout_s=VERIFY_S,
             subject=_subject(who),
         ),
@@ -360,25 +249,19 @@ def _verify(view: View, deployment: Deployment, who: Identity) -> tuple[Operatio
 def _switch(view: View, deployment: Deployment) -> tuple[Operation, ...]:
     container = view.container_of(deployment.number)
     if container is None or container.state not in ("running", "restarting"):
-        message = how_it_ended(container)
-        hint = "See what it printed: gitstead logs " + view.project
-        return (failed(view, deployment, Reason.START_FAILED, message, hint=hint, retryable=False),)
+        return ending.failed_container(view, deployment, container)
     who = identity(container)
     shared = about(view, deployment)
     if view.upstream != who.port:
         return (WriteUpstream(**shared, port=who.port),)
     job = view.job(deployment.number, "verify")
     if job is None or job.subject != _subject(who):
-        return _verify(view, deployment, who) if view.world.routes_ready else ()
+        return _verify(view, deployment, who) if view.is_routed else ()
     if job.state == "failed":
-        return (failed_job(view, deployment, job),)
+        return ending.failed_job(view, deployment, job)
     if job.state == "running":
         return ()
     return (
-        MarkLive(
-            **shared,
-            previous=view.past.live.number if view.past.live else 0,
-            drain_s=view.desired.spec.deploy.drain_s if view.desired else 0.0,
-        ),
+        MarkLive(**shared, previous=view.past.live.number if view.past.live else 0, drain_s=view.drain_s),
         SetRestartPolicy(**shared, container_id=container.id, container=container.name, policy=LIVE_POLICY),
     )

@@ -52,11 +52,6 @@ def route(world: World, gone: frozenset[str]) -> PutRoutes | None:
     )
 
 
-def is_ready(world: World, gone: frozenset[str]) -> bool:
-    """Whether Caddy has exactly the routes that are wanted now."""
-    return world.observed.routes is not None and route(world, gone) is None
-
-
 def _cause(found: Routes, hosts: Hosts, *, moved: bool) -> Cause:
     added, dropped = set(hosts) - set(found.hosts), set(found.hosts) - set(hosts)
     if moved:

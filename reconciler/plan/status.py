@@ -6,7 +6,6 @@ equal row and nothing is written (invariant 11).
 
 from __future__ import annotations
 
-from reconciler.model.condition import Condition
 from reconciler.model.desired import Desired, DesiredProject
 from reconciler.model.host import Host
 from reconciler.model.observed import Container, Observed
@@ -39,7 +38,7 @@ def status_of(
         under_way=under_way.number if under_way else 0,
         under_way_state=under_way.state if under_way else "",
         under_way_since=under_way.changed_at if under_way else 0.0,
-        next_retry_at=plan.wake_at if _is_retrying(plan.verdict.conditions) else 0.0,
+        next_retry_at=plan.retry_at,
         waiting=plan.waiting.digest if plan.waiting else "",
         desired=_desired_facts(wanted, desired),
         observed=_observed_facts(observed, container, plan.project),
@@ -53,10 +52,6 @@ def _address(wanted: DesiredProject | None, host: Host) -> str:
         return ""
     port = "" if host.http_port == 80 else f":{host.http_port}"
     return f"http://{wanted.spec.domains[0]}{port}"
-
-
-def _is_retrying(conditions: tuple[Condition, ...]) -> bool:
-    return any(each.reason in ("Retrying", "CrashLoop") or each.type == "Stalled" for each in conditions)
 
 
 def _blocks(plan: ProjectPlan) -> tuple[str, ...]:

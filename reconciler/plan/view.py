@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from reconciler.model.desired import Desired, DesiredProject
 from reconciler.model.host import Host
 from reconciler.model.job import Job, JobKey, JobKind
-from reconciler.model.naming import Identity, digest, image_name, network_name
+from reconciler.model.naming import Identity, digest, image_name, network_name, parse_container_name
 from reconciler.model.observed import Container, Engine, Observed
-from reconciler.model.release import Deployment, History, ProjectHistory
+from reconciler.model.release import Deployment, Failure, History, ProjectHistory
+from reconciler.model.spec import DeploySpec, ProjectSpec
 from reconciler.plan.ports import Ports
 
 
 @dataclass(frozen=True)
 class World:
-    """Everything that one planning pass was given; `routes_ready`: Caddy has what we want there."""
+    """Everything that one planning pass was given."""
 
     desired: Desired
     observed: Observed
     history: History
     host: Host
     ports: Ports
-    routes_ready: bool = False
 
     @property
     def now(self) -> float:
@@ -56,6 +56,37 @@ class View:
         """The port that the upstream file names; None without a file, 0 where it is garbled."""
         return self.world.observed.upstreams.get(self.project)
 
+    @property
+    def spec(self) -> ProjectSpec:
+        """What Git asks for; ValueError where it asks for nothing that can be used."""
+        if self.desired is None:
+            raise ValueError(f"nothing is desired of project {self.project!r}")
+        return self.desired.spec
+
+    @property
+    def drain_s(self) -> float:
+        return (self.desired.spec.deploy if self.desired else DeploySpec()).drain_s
+
+    @property
+    def failure(self) -> Failure | None:
+        """The last operation of the project that failed, if none went well since."""
+        return self.world.history.last_failures.get(self.project)
+
+    @property
+    def missing_hosts(self) -> tuple[str, ...]:
+        """Domains that Caddy does not route to the project; all of them while it does not answer."""
+        routes = self.world.observed.routes
+        found = {host for host, project in routes.hosts if project == self.project} if routes else set()
+        return tuple(each for each in (self.desired.spec.domains if self.desired else ()) if each not in found)
+
+    @property
+    def is_routed(self) -> bool:
+        """Whether Caddy takes every domain of the project to its upstream file, and the file is there.
+
+        Of this project alone: a route of another one that Caddy refuses must not hold this one up.
+        """
+        return self.upstream is not None and self.world.observed.routes is not None and not self.missing_hosts
+
     def container_of(self, deployment: int) -> Container | None:
         return next((each for each in self.containers if identity(each).deployment == deployment), None)
 
@@ -77,8 +108,11 @@ class View:
 
     @property
     def next_number(self) -> int:
-        labelled = (identity(each).deployment for each in self.containers)
-        return max((self.past.last_number, *labelled)) + 1
+        """Above every number that history, a label or somebody's container of such a name has used."""
+        labelled = [identity(each).deployment for each in self.containers]
+        names = [parse_container_name(each.name) for each in self.engine.containers]
+        named = [each[2] for each in names if each is not None and each[:2] == (self.host.instance, self.project)]
+        return max((self.past.last_number, *labelled, *named)) + 1
 
     @property
     def content_key(self) -> str:

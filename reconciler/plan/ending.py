@@ -1,0 +1,109 @@
+"""How an open deployment ends without going live.
+
+Used by the passes that roll out, prune and react to failures; pure. Whatever the reason: its jobs
+are cancelled and the old release has its traffic back before the row says that it is over.
+"""
+
+from __future__ import annotations
+
+from reconciler.model.condition import Reason
+from reconciler.model.job import Job
+from reconciler.model.observed import Container
+from reconciler.model.operation import CancelJob, Cause, EndDeployment, Operation, WriteUpstream
+from reconciler.model.release import Deployment, State
+from reconciler.plan.view import View, identity
+
+
+def cause_of(deployment: Deployment) -> Cause:
+    return Cause(deployment.cause, deployment.cause_text)
+
+
+def failed(
+    view: View, deployment: Deployment, reason: Reason, message: str, *, hint: str, retryable: bool
+) -> tuple[Operation, ...]:
+    end = EndDeployment(
+        project=view.project,
+        deployment=deployment.number,
+        cause=cause_of(deployment),
+        state=State.FAILED,
+        reason=reason,
+        message=message,
+        hint=hint,
+        retryable=retryable,
+    )
+    return _ended(view, deployment, end)
+
+
+def failed_job(view: View, deployment: Deployment, job: Job) -> tuple[Operation, ...]:
+    reason = Reason(job.reason) if job.reason in set(Reason) else Reason.OPERATION_FAILED
+    return failed(view, deployment, reason, job.message, hint=job.hint, retryable=job.retryable)
+
+
+def failed_container(view: View, deployment: Deployment, container: Container | None) -> tuple[Operation, ...]:
+    hint = "See what it printed: gitstead logs " + view.project
+    return failed(view, deployment, Reason.START_FAILED, how_it_ended(container), hint=hint, retryable=False)
+
+
+def too_late(view: View, deployment: Deployment) -> tuple[Operation, ...]:
+    """Its state outlived the deadline."""
+    message = f"it was {deployment.state} for {view.now - deployment.changed_at:.0f}s, longer than its deadline"
+    hint = "It is tried again by itself"
+    return failed(view, deployment, Reason.DEADLINE_EXCEEDED, message, hint=hint, retryable=True)
+
+
+def superseded(view: View, deployment: Deployment) -> tuple[Operation, ...]:
+    end = EndDeployment(
+        project=view.project,
+        deployment=deployment.number,
+        cause=Cause("change", "Git asks for something newer"),
+        state=State.SUPERSEDED,
+        reason=Reason.SUPERSEDED,
+        message="a newer commit or spec took its place",
+    )
+    return _ended(view, deployment, end)
+
+
+def cancelled(view: View, deployment: Deployment, reason: Reason, message: str) -> tuple[Operation, ...]:
+    end = EndDeployment(
+        project=view.project,
+        deployment=deployment.number,
+        cause=Cause("change", message),
+        state=State.CANCELLED,
+        reason=reason,
+        message=message,
+    )
+    return _ended(view, deployment, end)
+
+
+def _ended(view: View, deployment: Deployment, end: EndDeployment) -> tuple[Operation, ...]:
+    jobs = tuple(
+        CancelJob(project=view.project, deployment=deployment.number, cause=end.cause, kind=kind)
+        for kind in ("build", "probe", "verify")
+        if (job := view.job(deployment.number, kind)) is not None and job.state == "running"
+    )
+    return (*jobs, *_put_back(view, deployment, end), end)
+
+
+def _put_back(view: View, deployment: Deployment, end: EndDeployment) -> tuple[Operation, ...]:
+    """The upstream named the new container already: visitors go back to the one that serves."""
+    live = view.past.live
+    if deployment.state is not State.SWITCHING or live is None:
+        return ()
+    container = view.container_of(live.number)
+    if container is None or container.state != "running" or view.upstream == identity(container).port:
+        return ()
+    port = identity(container).port
+    return (WriteUpstream(project=view.project, deployment=live.number, cause=end.cause, port=port),)
+
+
+def how_it_ended(container: Container | None) -> str:
+    """One clause on why a container does not run."""
+    if container is None:
+        return "its container was removed from outside while it was being checked"
+    if container.state in ("paused", "removing"):
+        return f"its container was {container.state} from outside"
+    if container.oom_killed:
+        return f"the app was ended for using more than its memory ({container.settings.memory_bytes // 2**20}m)"
+    words = {127: " (command not found)", 126: " (command cannot be executed)", 137: " (killed)", 139: " (crashed)"}
+    detail = f": {container.error}" if container.error else ""
+    return f"the app ended by itself with exit code {container.exit_code}{words.get(container.exit_code, '')}{detail}"

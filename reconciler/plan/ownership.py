@@ -1,0 +1,64 @@
+"""What on the engine is ours, of which project, and what to take over after the store was lost.
+
+Used by `planner`; pure. Invariants 5, 8 and 10: labels alone prove nothing, since an image made
+from one of our containers hands them on to whatever is run from it.
+"""
+
+from __future__ import annotations
+
+from reconciler.model.observed import Container, Engine
+from reconciler.model.operation import AdoptDeployment, Cause
+from reconciler.plan.creation import LIVE_POLICY
+from reconciler.plan.view import View, World, identity
+
+
+def owned(world: World, engine: Engine) -> dict[str, tuple[Container, ...]]:
+    """Projects that we have something of, with their containers, newest deployment first."""
+    found: dict[str, list[Container]] = {name: [] for name in _named(world, engine)}
+    for container in engine.containers:
+        if is_ours(world, container):
+            found.setdefault(identity(container).project, []).append(container)
+    return {
+        name: tuple(sorted(each, key=lambda container: -identity(container).deployment)) for name, each in found.items()
+    }
+
+
+def is_ours(world: World, container: Container) -> bool:
+    """Our labels, and the name that they ask for or a row of the inventory (it may have been renamed)."""
+    who = container.identity
+    if who is None or who.instance != world.host.instance:
+        return False
+    return container.name == who.container_name or container.id in world.history.inventory
+
+
+def _named(world: World, engine: Engine) -> set[str]:
+    names = set(world.observed.upstreams)
+    names |= {each.project for each in engine.networks if each.instance == world.host.instance and each.project}
+    names |= {each.project for each in engine.images if each.instance == world.host.instance and each.project}
+    names |= {
+        name for name, past in world.history.projects.items() if past.live or past.open or past.last_ended is not None
+    }
+    return names
+
+
+def adoption(view: View) -> AdoptDeployment | None:
+    """Invariant 10: what serves and is unknown to history was made by us before this store existed.
+
+    What the upstream file names had passed its check; without the file the restart policy tells
+    what had been live from what was still being checked (invariant 2).
+    """
+    if view.past.live is not None or view.past.open is not None:
+        return None
+    serving = view.served_by or next((each for each in view.containers if _was_live(each)), None)
+    if serving is None or identity(serving).deployment <= view.past.last_number:
+        return None
+    return AdoptDeployment(
+        project=view.project,
+        deployment=identity(serving).deployment,
+        cause=Cause("drift", "it runs, and this store does not know it"),
+        identity=identity(serving),
+    )
+
+
+def _was_live(container: Container) -> bool:
+    return container.state == "running" and container.settings.restart_policy == LIVE_POLICY
