@@ -15,6 +15,7 @@ import shutil
 import signal
 import string
 import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ from reconciler.model.operation import Cause, CreateContainer
 from reconciler.model.spec import RunSpec
 from tests.caddy_support import free_port, short_folder, wait_until
 
+_LOOPBACK_UP = (
+    "import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh', b'lo', 0x41))"  # IFF_UP
+)
 PROGRAMS = ("sh", "sleep", "cat", "yes", "head")
 GIT_MOVED = Cause("change", "a test asked for it")
 
@@ -144,6 +148,9 @@ class SecondEngine:
                 argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self._environment}
             )
         wait_until(self._answers, timeout_s=30, what="the second engine")
+        # In its new network namespace 127.0.0.1 is down, and published ports are bound there.
+        namespace = ["nsenter", "--target", str(self._process.pid), "--net"]
+        subprocess.run([*namespace, sys.executable, "-c", _LOOPBACK_UP], check=True)
 
     def stop(self) -> None:
         """As the system does it: SIGTERM, then wait."""
