@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -100,9 +101,13 @@ def test_a_redirect_on_the_same_host_is_followed(http: HttpServer, source: Sourc
 
 @pytest.mark.parametrize("mode", ["hang", "drip"])
 def test_a_hang_ends_at_the_deadline_and_delays_no_other_repository(
-    http: HttpServer, source: Source, mirrors: Mirrors, tmp_path: Path, mode: str
+    http: HttpServer, source: Source, tmp_path: Path, mode: str
 ) -> None:
-    with git_daemon(tmp_path) as good:
+    patient_s = 4.0
+    mirrors = Mirrors(
+        tmp_path / "mirrors", local_paths=(str(tmp_path),), known_hosts=tmp_path / "known", timeout_s=patient_s
+    )
+    with git_daemon(tmp_path) as good, contextlib.closing(mirrors):
         mirrors.refresh(f"{good}/app.git", MAIN)
         http.mode = mode
         began = time.monotonic()
@@ -113,8 +118,8 @@ def test_a_hang_ends_at_the_deadline_and_delays_no_other_repository(
         for url in (f"{good}/app.git", str(source.bare)):
             assert mirrors.refresh(url, MAIN).branches["main"] == sha
         assert hanging.is_alive(), "the others were served while it hung"
-        hanging.join(10)
-        assert time.monotonic() - began < TIMEOUT_S + 1.5
+        hanging.join(20)
+        assert time.monotonic() - began < patient_s + 3, "the deadline, and some slack for a busy machine"
         assert mirrors.known(f"{http.url}/app.git", MAIN).problem is not None
 
 
