@@ -172,7 +172,7 @@ class HttpServer:
 
     Modes: "" serves, "401" asks for a password, "404", "html" a login page, "redirect" to `elsewhere`,
     "hang" never answers, "drip" sends a byte of one endless ref now and then, "hang-pack" lists and
-    never sends the pack.
+    never sends the pack, "half-pack" sends half of it.
     """
 
     def __init__(self, base: Path) -> None:
@@ -246,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._wait_for_hang_up()
         elif mode == "drip":
             self._drip()
-        elif mode in ("", "hang-pack"):
+        elif mode in ("", "hang-pack", "half-pack"):
             self._backend(body)
         else:
             self._say(*self._answers()[mode])
@@ -259,12 +259,12 @@ class _Handler(BaseHTTPRequestHandler):
             "redirect": (302, b"", {"Location": self.git.elsewhere + self.path}),
         }
 
-    def _say(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def _say(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[:cut])
 
     def _hung_up(self, timeout_s: float) -> bool:
         return self.git.stop.is_set() or bool(select.select([self.connection], [], [], timeout_s)[0])
@@ -306,7 +306,11 @@ class _Handler(BaseHTTPRequestHandler):
         )
         head, _, content = finished.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line)
-        self._say(int(headers.pop("Status", "200").split()[0]), content, headers)
+        if self.git.mode == "half-pack" and self.command == "POST":
+            self._say(200, content, headers, cut=len(content) // 2)
+            self._wait_for_hang_up()
+        else:
+            self._say(int(headers.pop("Status", "200").split()[0]), content, headers)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Keep the test's output quiet."""

@@ -6,6 +6,7 @@ one mirror would meet each other's locks; different repositories never wait for 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pygit2
 
 from reconciler.adapters import git_mirror, git_trouble
 from reconciler.adapters.git_address import Address, parse, real_folders
+from reconciler.adapters.git_compact import compact
 from reconciler.adapters.git_fetch import Answer, Request, classify
 from reconciler.adapters.git_local import exchange_local
 from reconciler.adapters.git_transport import Workers
@@ -70,16 +72,21 @@ class Asker:
             git_mirror.make(mirror, address.url)
         except (OSError, pygit2.GitError) as error:
             return Answer(trouble="mirror", detail=str(error))
-        request = self._request(address, mirror, refs)
+        answer = self._answer(address, self._request(address, mirror, refs))
+        if answer.trouble in {"deadline", "died"}:
+            git_mirror.sweep(mirror)
+        if answer.fetched:
+            with contextlib.suppress(OSError, pygit2.GitError):  # the next fetch tries again
+                compact(mirror)
+        return answer
+
+    def _answer(self, address: Address, request: Request) -> Answer:
         if address.kind == "local":
             return exchange_local(request, address, real_folders(self._local_paths))
         try:
-            answer = self._pool().ask(request)
+            return self._pool().ask(request)
         except (OSError, GitsteadError) as error:
             return Answer(trouble=classify(error), detail=str(error))
-        if answer.trouble in {"deadline", "died"}:
-            git_mirror.sweep(mirror)
-        return answer
 
     def _request(self, address: Address, mirror: Path, refs: tuple[str, ...]) -> Request:
         is_ssh = address.kind == "ssh"

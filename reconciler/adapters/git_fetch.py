@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,13 +47,15 @@ class Request:
 class Answer:
     """`refs` are the wanted refs that the remote has; `names` some of its branches, for messages.
 
-    `trouble` is "" or one of the keys of `git_trouble`, `detail` what the library said.
+    `trouble` is "" or one of the keys of `git_trouble`, `detail` what the library said. `fetched`: new
+    objects came.
     """
 
     refs: dict[str, str] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     trouble: str = ""
     detail: str = ""
+    fetched: bool = False
 
 
 class Refused(Exception):
@@ -139,6 +141,7 @@ def exchange(request: Request, *, on_transfer: Callable[[], None] = lambda: None
             on_transfer()
             callbacks.begin_transfer()
             fetch(remote, wanted, callbacks)
+            answer = replace(answer, fetched=True)
     except Refused as refused:
         return Answer(answer.refs, answer.names, refused.trouble, refused.detail)
     except (pygit2.GitError, OSError, ValueError, KeyError) as error:

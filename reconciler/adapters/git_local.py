@@ -7,6 +7,7 @@ users' repositories, which we open on purpose).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pygit2
@@ -32,6 +33,7 @@ def exchange_local(request: Request, address: Address, folders: tuple[Path, ...]
             callbacks = Callbacks(request)
             callbacks.begin_transfer()
             fetch(mirror.remotes["origin"], wanted, callbacks)
+            answer = replace(answer, fetched=True)
     except Refused as refused:
         return Answer(answer.refs, answer.names, refused.trouble, refused.detail)
     except (pygit2.GitError, OSError, ValueError, KeyError) as error:

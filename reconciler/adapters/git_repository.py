@@ -32,7 +32,7 @@ _CACHED_PLATFORMS = 2
 
 
 class Mirrors:
-    """Every mirror of one state folder, made when first asked for.
+    """Every mirror of one state folder, made when first asked for. One process per folder.
 
     `local_paths` are the folders of this host under which repositories may lie. Keys for ssh
     (`id_ed25519`, `id_ecdsa`, `id_rsa`; the first that exists, without a passphrase) lie beside

@@ -112,7 +112,7 @@ class _Worker:
         if not line.endswith(b"\n"):
             return None
         fields = json.loads(line)
-        return Answer(fields["refs"], tuple(fields["names"]), fields["trouble"], fields["detail"])
+        return Answer(fields["refs"], tuple(fields["names"]), fields["trouble"], fields["detail"], fields["fetched"])
 
     def end(self) -> int:
         """Close, wait a moment, then kill; the exit status, negative for a signal. It is not reaped before."""

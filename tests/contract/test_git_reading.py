@@ -9,7 +9,7 @@ from pathlib import Path
 import pygit2
 import pytest
 
-from reconciler.adapters import git_platform
+from reconciler.adapters import git_compact, git_platform
 from reconciler.adapters.git_platform import read_folder
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.errors import SourceUnusable
@@ -177,6 +177,22 @@ def test_kept_commits_survive_a_force_push_and_git_gc_invariant_3(source: Source
     mirrors.forget("blog", 2)
     mirrors.forget("blog", 2)
     assert mirrors.kept() == frozenset()
+
+
+def test_many_small_packs_are_joined_and_nothing_is_lost(
+    source: Source, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_compact, "MANY", 4)
+    shas = []
+    for number in range(10):
+        shas.append(source.rewrite({"a.txt": str(number)}))
+        assert _fetched(mirrors, source) == shas[-1]
+    (mirror,) = mirrors._folder.glob("*.git")
+    assert len([*mirror.glob("objects/pack/*.pack")]) < 5
+    assert len([*mirror.glob("objects/pack/*.idx")]) < 5
+    for number, sha in enumerate(shas):
+        assert mirrors.source_state(str(source.bare), sha, ".").read_text("a.txt") == str(number)
+    git("fsck", "--full", cwd=mirror)
 
 
 def test_app_and_platform_are_kept_each_in_its_own_mirror(tmp_path: Path, mirrors: Mirrors) -> None:

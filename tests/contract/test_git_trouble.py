@@ -9,10 +9,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reconciler.adapters import git_mirror, git_transport
+from reconciler.adapters.git_fetch import Request
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.model.condition import Reason
 from tests.git_servers import (
@@ -160,6 +163,46 @@ def test_a_worker_that_is_killed_in_mid_fetch_costs_only_its_request(
     http.mode = ""
     sha = source.push({"a.txt": "2"})
     assert mirrors.refresh(url, MAIN).branches["main"] == sha
+
+
+def test_a_worker_that_is_killed_while_a_pack_arrives_leaves_nothing_behind_trap_21(
+    http: HttpServer, source: Source, tmp_path: Path
+) -> None:
+    mirrors = Mirrors(tmp_path / "m", local_paths=(), known_hosts=tmp_path / "known", timeout_s=20)
+    url = f"{http.url}/app.git"
+    with contextlib.closing(mirrors):
+        good = mirrors.refresh(url, MAIN).branches["main"]
+        (worker,) = mirrors.worker_pids
+        (source.work / "big.bin").write_bytes(os.urandom(2_000_000))
+        sha = source.push({"a.txt": "2"})
+        http.mode = "half-pack"
+        asking = threading.Thread(target=mirrors.refresh, args=(url, MAIN))
+        asking.start()
+        halves = tmp_path / "m"
+        until(lambda: [*halves.glob("*.git/objects/pack/pack_git2_*")], what="half a pack")
+        os.kill(worker, signal.SIGKILL)
+        asking.join(20)
+        assert [*halves.glob("*.git/objects/pack/pack_git2_*")] == []
+        assert mirrors.known(url, MAIN).branches["main"] == good
+        http.mode = ""
+        assert mirrors.refresh(url, MAIN).branches["main"] == sha
+
+
+def test_where_every_worker_waits_for_slow_hosts_that_is_told_in_time(
+    http: HttpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_transport, "LIMIT", 1)
+    http.mode = "drip"
+    url = f"{http.url}/app.git"
+    git_mirror.make(tmp_path / "mirror.git", url)
+    patient = Request(url, str(tmp_path / "mirror.git"), ("refs/heads/main",), "127.0.0.1", False, (), 3.0, 3.0, 1000)
+    workers = git_transport.Workers(tmp_path, log_path=tmp_path / "worker.log")
+    with contextlib.closing(workers):
+        first = threading.Thread(target=workers.ask, args=(patient,))
+        first.start()
+        until(lambda: http.requests, what="the request that hangs")
+        assert workers.ask(replace(patient, timeout_s=0.2)).trouble == "busy"
+        first.join(10)
 
 
 def test_a_server_that_advertises_without_end_is_ended(mirrors: Mirrors) -> None:
