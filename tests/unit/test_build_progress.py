@@ -1,0 +1,224 @@
+"""What buildx prints becomes lines for people and the reason of a failure."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from reconciler.adapters.build_progress import BuildProgress, Line
+from reconciler.adapters.build_reasons import explain
+
+T0 = "2026-11-24T08:00:00.123456789Z"
+T1 = "2026-11-24T08:00:02.623456789Z"
+T0_S = 1795507200.123456
+STEP = "[2/3] RUN pip install -r requirements.txt"
+
+
+def vertex(name: str = STEP, *, digest: str = "sha256:a", **more: Any) -> dict[str, Any]:
+    return {"digest": digest, "name": name, **more}
+
+
+def log(text: str | bytes, *, stream: int = 1, digest: str = "sha256:a", at: str = T0) -> dict[str, Any]:
+    data = text.encode() if isinstance(text, str) else text
+    return {"vertex": digest, "stream": stream, "data": base64.b64encode(data).decode(), "timestamp": at}
+
+
+def feed(progress: BuildProgress, *reports: dict[str, Any] | bytes, indent: int | None = 1) -> list[Line]:
+    """Feed reports as buildx 0.13 (indented over many lines) or later ones (indent None) print them."""
+    lines: list[Line] = []
+    for report in reports:
+        raw = report if isinstance(report, bytes) else json.dumps(report, indent=indent).encode()
+        for each in raw.split(b"\n"):
+            lines += progress.feed(each, now=1.0)
+    return lines
+
+
+def texts(lines: Iterable[Line]) -> list[str]:
+    return [line.text for line in lines]
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_reports_are_read_in_both_forms_that_buildx_prints(indent: int | None) -> None:
+    progress = BuildProgress()
+    lines = feed(
+        progress,
+        {"vertexes": [vertex(started=T0)]},
+        {"logs": [log("one\ntwo\n")]},
+        {"vertexes": [vertex(started=T0, completed=T1)]},
+        indent=indent,
+    )
+    assert texts(lines) == [STEP, "one", "two", "DONE 2.5s"]
+    assert {line.step for line in lines} == {STEP}
+    assert [line.stream for line in lines] == ["system", "stdout", "stdout", "system"]
+    assert lines[1].at == pytest.approx(T0_S)
+
+
+def test_parts_of_a_line_are_joined_per_step_and_stream() -> None:
+    progress = BuildProgress()
+    feed(progress, {"vertexes": [vertex(started=T0), vertex("[3/3] RUN b", digest="sha256:b", started=T0)]})
+    lines = feed(
+        progress,
+        {"logs": [log("hel"), log("wor", stream=2), log("other", digest="sha256:b")]},
+        {"logs": [log("lo\nnext", at=T1), log("ld\n", stream=2)]},
+    )
+    assert [(line.stream, line.text) for line in lines] == [("stdout", "hello"), ("stderr", "world")]
+    assert lines[0].at == pytest.approx(T0_S), "a line is as old as its first part"
+    assert {(line.text, line.step) for line in progress.finish()} == {("next", STEP), ("other", "[3/3] RUN b")}
+
+
+def test_a_character_that_is_cut_by_a_report_is_whole_again() -> None:
+    progress = BuildProgress()
+    euro = "€".encode()
+    assert texts(feed(progress, {"logs": [log(euro[:1])]}, {"logs": [log(euro[1:] + b"\n")]})) == ["€"]
+
+
+def test_bytes_that_are_no_text_are_shown_and_progress_bars_show_their_last_state() -> None:
+    progress = BuildProgress()
+    assert texts(feed(progress, {"logs": [log(b"\xff\n10%\r50%\r100%\ncrlf\r\n")]})) == ["\ufffd", "100%", "crlf"]
+
+
+def test_a_line_without_end_comes_in_pieces() -> None:
+    """Row 22: a gigabyte without a newline must not fill our memory."""
+    progress = BuildProgress()
+    lines = feed(progress, *({"logs": [log("x" * 50_000)]} for _ in range(4)))
+    assert [len(line.text) for line in lines] == [65536, 65536, 65536]
+    assert [len(line.text) for line in progress.finish()] == [200_000 - 3 * 65536]
+
+
+def test_what_is_cached_says_so_and_internal_steps_are_silent() -> None:
+    progress = BuildProgress()
+    lines = feed(
+        progress,
+        {"vertexes": [vertex("[internal] load .dockerignore", digest="i", started=T0, completed=T1)]},
+        {"vertexes": [vertex(started=T0, completed=T0, cached=True)]},
+    )
+    assert texts(lines) == [STEP, "CACHED"]
+
+
+def test_the_same_report_twice_is_told_once() -> None:
+    progress = BuildProgress()
+    report = {"vertexes": [vertex(started=T0, completed=T1)]}
+    assert texts(feed(progress, report, report)) == [STEP, "DONE 2.5s"]
+
+
+def test_output_that_the_engine_clipped_is_noticed() -> None:
+    progress = BuildProgress()
+    feed(progress, {"logs": [log("fine\n")]})
+    assert not progress.clipped
+    lines = feed(progress, {"logs": [log("[output clipped, log limit 200KiB/s reached]\n", stream=2)]})
+    assert progress.clipped
+    assert len(lines) == 1
+
+
+def test_the_step_at_work_is_known_for_the_deadlines_message() -> None:
+    progress = BuildProgress()
+    assert progress.current_step() == ""
+    feed(progress, {"vertexes": [vertex(started=T0)]})
+    assert progress.current_step() == STEP
+    feed(progress, {"vertexes": [vertex(started=T0, completed=T1)]})
+    assert progress.current_step() == ""
+
+
+def test_words_of_buildx_itself_are_told_and_explain_a_failure_without_a_step() -> None:
+    progress = BuildProgress()
+    words = b"ERROR: failed to solve: dockerfile parse error line 2: unknown instruction: COPYY"
+    assert feed(progress, words) == [Line("system", words.decode(), 1.0)]
+    assert progress.failure(1).what == "Dockerfile line 2: unknown instruction: COPYY"
+    assert BuildProgress().failure(9).what == "the build failed: buildx ended with status 9 and said nothing"
+
+
+def test_nonsense_among_the_reports_is_survived() -> None:
+    progress = BuildProgress()
+    lines = feed(
+        progress,
+        b"{not json",
+        b"{broken}",
+        {"vertexes": None, "logs": [{"vertex": "x", "data": "!", "timestamp": "yesterday"}]},
+        {"vertexes": [vertex(started="never")]},
+        b"[]",
+    )
+    assert texts(lines) == [STEP, "[]"]
+
+
+def test_an_engine_that_lost_track_is_noticed() -> None:
+    progress = BuildProgress()
+    feed(progress, *(b"{}" for _ in range(1001)))
+    assert progress.lost_track
+    gave_up = BuildProgress()
+    assert not gave_up.lost_track
+    feed(gave_up, b"ERROR: failed to receive status: rpc error: code = Canceled desc = context canceled")
+    assert gave_up.lost_track
+    failed = BuildProgress()
+    feed(failed, *(b"{}" for _ in range(1001)), {"vertexes": [vertex(started=T0, completed=T1, error="exit code: 1")]})
+    assert not failed.lost_track, "a step that is known to have failed is the answer"
+
+
+CODE_1 = "executor failed running [/bin/sh -c x]: exit code: 1"
+
+
+@pytest.mark.parametrize(
+    ("last_lines", "error", "what"),
+    [
+        (["building", "boom"], CODE_1, "boom (exit code 1)"),
+        ([], 'process "/bin/sh -c x" did not complete successfully: exit code: 1', "exit code 1"),
+        (
+            ["Killed"],
+            "process did not complete successfully: exit code: 137",
+            "it was killed, most likely for lack of memory",
+        ),
+        (["/bin/sh: 1: gcc: not found"], "exit code: 127", 'program "gcc" is not in the image'),
+        (["bash: line 1: make: command not found"], "exit code: 127", 'program "make" is not in the image'),
+        (["exec failed"], "exit code: 127", "a program is not in the image"),
+        (["ERROR: No matching distribution found for flsk==9 (from -r x)"], CODE_1, 'no version of "flsk==9" found'),
+        (
+            ["Temporary failure in name resolution", "ERROR: No matching distribution found for flask"],
+            CODE_1,
+            "the network was not reachable",
+        ),
+        (["npm ERR! notarget No matching version found for express@99."], CODE_1, 'no version of "express@99" found'),
+        (["OSError: [Errno 28] No space left on device"], CODE_1, "the disk is full"),
+    ],
+)
+def test_known_causes_are_told_in_people_words(last_lines: list[str], error: str, what: str) -> None:
+    failure = explain(STEP, last_lines, error)
+    assert failure.what == f'build step 2/3 "pip install -r requirements.txt" failed: {what}'
+    assert not failure.engine_gone
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        '"/nope.txt" not found: not found',
+        'failed to calculate checksum of ref 6a::x: "/nope.txt": not found',
+    ],
+)
+def test_a_file_that_copy_misses_is_named(error: str) -> None:
+    failure = explain("[stage-1 2/2] COPY nope.txt /", (), error)
+    assert failure.what == 'build step 2/2 "COPY nope.txt /" failed: file "nope.txt" is not in the source'
+    assert ".dockerignore" in failure.hint
+
+
+def test_a_missing_base_image_is_named_as_its_dockerfile_names_it() -> None:
+    failure = explain("[internal] load metadata for docker.io/library/pyhton:3.12", (), "pull access denied")
+    assert failure.what == 'base image "pyhton:3.12" could not be read: pull access denied'
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "ERROR: Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?",
+        "ERROR: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF",
+    ],
+)
+def test_an_engine_that_went_away_is_not_the_sources_fault(error: str) -> None:
+    assert explain("", (), error).engine_gone
+
+
+def test_a_reason_is_one_line_of_bounded_length() -> None:
+    what = explain(STEP, ["x" * 5000 + "\ny"], CODE_1).what
+    assert "\n" not in what
+    assert len(what) == 300
