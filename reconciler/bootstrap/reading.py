@@ -67,7 +67,7 @@ def preview(settings: Settings, place: str) -> tuple[Plan, Desired]:
     observer = Observer(engine, caddy, UpstreamFiles(settings.upstreams), lambda: jobs, time.time)
     observed = observer.observe()
     desired = preview_desired(
-        open_mirrors(settings),
+        open_mirrors(settings, folder=settings.state / "preview"),
         files,
         good,
         revision=revision,

@@ -50,7 +50,7 @@ def approve(settings: Settings, project: str) -> None:
     _ask(settings, "approve", project, {"digest": status.waiting})
 
 
-def _ask(settings: Settings, kind: str, project: str, payload: dict[str, str | int]) -> None:
+def _ask(settings: Settings, kind: str, project: str, payload: dict[str, str]) -> None:
     """Leave the request and wait a moment for the answer."""
     inbox = Inbox(settings.inbox_db, wake_socket=settings.wake_socket)
     try:

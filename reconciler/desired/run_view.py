@@ -8,11 +8,10 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Mapping
 
 from reconciler.desired.units import format_size
 from reconciler.model.naming import digest
-from reconciler.model.spec import ProjectSpec, RunSpec
+from reconciler.model.spec import RunSpec
 
 _SECRET_NAME = re.compile(
     r"(?:\A|_)(?:PASSWORD|PASSWD|PWD|SECRET|TOKEN|CREDENTIALS?|(?:API|PRIVATE|SECRET|ACCESS)_?KEY)(?:_|\Z)"
@@ -64,26 +63,3 @@ def _shown(key: str, value: str) -> str:
     if looks_secret(key):
         return f"(hidden, {mark})"
     return value if len(value) <= _SHOWN else f"{value[: _SHOWN - 8]}… ({mark})"
-
-
-def describe_change(before: Mapping[str, str], after: Mapping[str, str], spec: ProjectSpec) -> list[str]:
-    """One line for each key that differs, e.g. `run.memory 256m → 512m (projects/blog.yaml:9)`.
-
-    `before` and `after` are `config_view` as mappings. A key that the spec does not write has no place: it
-    comes from the platform's defaults or was taken out.
-    """
-    lines = []
-    for key in [*after, *(key for key in before if key not in after)]:
-        old, new = before.get(key), after.get(key)
-        if old == new:
-            continue
-        place = spec.locations.get(key)
-        where = f" ({place.file}:{place.line})" if place else ""
-        lines.append(f"{key} {_word(old)} → {_word(new)}{where}")
-    return lines
-
-
-def _word(text: str | None) -> str:
-    if text is None:
-        return "unset"
-    return text if text else '""'

@@ -25,11 +25,10 @@ from reconciler.history.rows import clean
 from reconciler.history.wake import wake
 from reconciler.model.naming import PROJECT_NAME
 
-Payload = Mapping[str, str | int]
+Payload = Mapping[str, str]
 
 _HEX = re.compile(r"[0-9a-f]{8,64}\Z")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]{1,200}\Z")
-_LONGEST_NUMBER = 10**9
 _LONGEST_PAYLOAD = 1000
 _MOST_WAITING = 1000
 _AT_ONCE = 100
@@ -39,8 +38,6 @@ KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "sync": frozenset(),
         "approve": frozenset({"digest"}),
-        "retry": frozenset(),
-        "cancel": frozenset({"deployment"}),
     }
 )
 
@@ -174,7 +171,7 @@ def _problem(kind: object, project_name: object, payload: Mapping[str, object], 
         return f"{_shown(kind)} is not a kind of request"
     if not isinstance(project_name, str) or not (project_name == "" or PROJECT_NAME.match(project_name)):
         return f"{_shown(project_name)} is not the name of a project"
-    if not project_name and kind not in ("sync", "retry"):
+    if not project_name and kind != "sync":
         return f"{kind} needs a project"
     if not isinstance(by, str) or not _PRINTABLE.match(by):
         return "it does not say who asks, in at most 200 printable characters"
@@ -186,8 +183,6 @@ def _problem(kind: object, project_name: object, payload: Mapping[str, object], 
 def _value_problem(key: str, value: object) -> str:
     if key == "digest" and not (isinstance(value, str) and _HEX.match(value)):
         return f"digest is {_shown(value)}; expected 8 to 64 hexadecimal digits"
-    if key == "deployment" and not (type(value) is int and 0 < value < _LONGEST_NUMBER):
-        return f"deployment is {_shown(value)}; expected a number from 1"
     return ""
 
 

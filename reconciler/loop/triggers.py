@@ -123,13 +123,11 @@ class Requests:
             self._poller.poll_now()
             self._queue.mark(ALL, "sync", request_id=request_id)
             return "done", "every repository is being asked"
-        if request.kind == "approve":
-            return self._approve(request, request_id)
-        return "refused", f"{request.kind} is not a request that this version acts on"
+        return self._approve(request, request_id)
 
     def _approve(self, request: Request, request_id: str) -> tuple[str, str]:
         status = self._queries.status(request.project)
-        digest = str(request.payload["digest"])
+        digest = request.payload["digest"]
         if status is None or not status.waiting or not status.waiting.startswith(digest):
             return "refused", f"{request.project} does not wait for an approval of plan {digest[:8]} any more"
         self._recorder.approve(status.waiting, project_name=request.project, by=request.by, now=self._clock())

@@ -11,20 +11,26 @@ from reconciler.model.spec import ProjectSpec
 
 
 def describe_change(before: Mapping[str, str], after: Mapping[str, str], spec: ProjectSpec) -> list[str]:
-    """One clause per changed key: `run.memory 256m → 512m (projects/blog.yaml:9)`.
+    """One line for each key that differs, e.g. `run.memory 256m → 512m (projects/blog.yaml:9)`.
 
-    Empty where `before` is empty: an adopted deployment's settings are known by digest alone.
+    Both map the spec's dotted keys to printable values; `before` is empty for an adopted deployment, whose
+    settings are known by digest alone. A key that the spec does not write has no place: it comes from the
+    platform's defaults or was taken out.
     """
     if not before:
         return []
-    clauses: list[str] = []
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key, "unset"), after.get(key, "unset")
-        if old != new:
-            clauses.append(f"{key} {old} → {new}{_where(key, spec)}")
-    return clauses
+    lines = []
+    for key in [*after, *(key for key in before if key not in after)]:
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        place = spec.locations.get(key)
+        where = f" ({place.file}:{place.line})" if place else ""
+        lines.append(f"{key} {_word(old)} → {_word(new)}{where}")
+    return lines
 
 
-def _where(key: str, spec: ProjectSpec) -> str:
-    place = spec.locations.get(key)
-    return f" ({place.file}:{place.line})" if place else ""
+def _word(text: str | None) -> str:
+    if text is None:
+        return "unset"
+    return text if text else '""'

@@ -28,7 +28,7 @@ def hostile(inbox: Inbox, tmp_path: Path) -> Iterator[Callable[..., None]]:
     other = sqlite3.connect(tmp_path / "inbox.db", isolation_level=None, timeout=5)
 
     def put(**values: object) -> None:
-        row = {"kind": "retry", "project": "blog", "payload": "{}", "by": "eve", "left_at": 1.0} | values
+        row = {"kind": "sync", "project": "blog", "payload": "{}", "by": "eve", "left_at": 1.0} | values
         other.execute(
             "INSERT INTO requests (kind, project, payload, by, left_at)"
             " VALUES (:kind, :project, :payload, :by, :left_at)",
@@ -68,16 +68,16 @@ def test_an_empty_inbox_is_looked_at_without_a_write(inbox: Inbox) -> None:
     ("kind", "project", "payload", "by", "said"),
     [
         ("destroy", "blog", {}, "ana", "'destroy' is not a kind of request"),
-        ("retry", "../etc", {}, "ana", "'../etc' is not the name of a project"),
-        ("retry", "blog\n", {}, "ana", "is not the name of a project"),
-        ("cancel", "", {"deployment": 3}, "ana", "cancel needs a project"),
+        ("sync", "../etc", {}, "ana", "'../etc' is not the name of a project"),
+        ("sync", "blog\n", {}, "ana", "is not the name of a project"),
+        ("approve", "", {"digest": "ab" * 8}, "ana", "approve needs a project"),
         ("approve", "blog", {}, "ana", r"approve carries \[\]; expected \['digest'\]"),
         ("approve", "blog", {"digest": "zzz"}, "ana", "digest is 'zzz'; expected 8 to 64"),
-        ("cancel", "blog", {"deployment": -1}, "ana", "deployment is -1; expected a number from 1"),
-        ("cancel", "blog", {"deployment": True}, "ana", "deployment is True"),
-        ("retry", "blog", {"more": "x" * 10_000}, "ana", "retry carries"),
-        ("retry", "blog", {}, "", "does not say who asks"),
-        ("retry", "blog", {}, "a\x1b[31m", "does not say who asks"),
+        ("approve", "blog", {"digest": -1}, "ana", "digest is -1; expected 8 to 64"),
+        ("approve", "blog", {"digest": True}, "ana", "digest is True"),
+        ("sync", "blog", {"more": "x" * 10_000}, "ana", "sync carries"),
+        ("sync", "blog", {}, "", "does not say who asks"),
+        ("sync", "blog", {}, "a\x1b[31m", "does not say who asks"),
     ],
 )
 def test_what_is_not_of_its_form_cannot_be_left(
@@ -99,8 +99,8 @@ def test_what_is_not_of_its_form_cannot_be_left(
         ({"payload": "[]"}, "its payload is not a mapping"),
         ({"payload": '{"a": "' + "x" * 2_000_000 + '"}'}, "longer than 1000 characters"),
         ({"by": "x" * 201}, "who asks"),
-        ({"kind": "cancel", "payload": '{"deployment": 1e400}'}, "deployment is inf"),
-        ({"kind": "cancel", "payload": '{"deployment": ' + "9" * 500 + "}"}, "expected a number from 1"),
+        ({"kind": "approve", "payload": '{"digest": 1e400}'}, "digest is inf"),
+        ({"kind": "approve", "payload": '{"digest": ' + "9" * 500 + "}"}, "expected 8 to 64"),
         ({"left_at": 9e999}, "its time is not a number"),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_hostile_row_is_refused_with_a_reason_and_harms_no_other(
     inbox: Inbox, hostile: Callable[..., None], values: dict[str, object], said: str
 ) -> None:
     hostile(**values)
-    good = inbox.leave_request("retry", "blog", by="ana", now=2.0)
+    good = inbox.leave_request("sync", "blog", by="ana", now=2.0)
     taken = inbox.take_requests(3.0)
     assert [request.id for request in taken] == [good]
     answer = inbox.answer(1)
@@ -121,10 +121,10 @@ def test_a_text_that_is_no_unicode_harms_no_other(inbox: Inbox, tmp_path: Path) 
     with sqlite3.connect(tmp_path / "inbox.db", timeout=5) as other:
         other.execute(
             "INSERT INTO requests (kind, project, payload, by, left_at)"
-            " VALUES ('retry', CAST(x'ff66' AS TEXT), '{}', CAST(x'fe' AS TEXT), 1.0)"
+            " VALUES ('sync', CAST(x'ff66' AS TEXT), '{}', CAST(x'fe' AS TEXT), 1.0)"
         )
     other.close()
-    good = inbox.leave_request("retry", "blog", by="ana", now=2.0)
+    good = inbox.leave_request("sync", "blog", by="ana", now=2.0)
     assert [request.id for request in inbox.take_requests(3.0)] == [good]
 
 
@@ -136,7 +136,7 @@ def test_a_text_that_is_no_unicode_harms_no_other(inbox: Inbox, tmp_path: Path) 
     ],
 )
 def test_a_file_with_a_program_in_it_is_refused(inbox: Inbox, tmp_path: Path, program: str) -> None:
-    inbox.leave_request("retry", "blog", by="ana", now=2.0)
+    inbox.leave_request("sync", "blog", by="ana", now=2.0)
     with sqlite3.connect(tmp_path / "inbox.db", timeout=5) as other:
         other.execute(program)
     other.close()
@@ -158,7 +158,7 @@ def test_a_full_inbox_takes_no_more(inbox: Inbox, hostile: Callable[..., None]) 
     for _ in range(1000):
         hostile()
     with pytest.raises(StoreBusy, match="1000 requests wait already"):
-        inbox.leave_request("retry", "blog", by="ana", now=2.0)
+        inbox.leave_request("sync", "blog", by="ana", now=2.0)
     assert len(inbox.take_requests(3.0)) == 100
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.desired.resolution import desired_project, source_key
-from reconciler.desired.run_view import config_digest, config_view, describe_change, looks_secret
+from reconciler.desired.run_view import config_digest, config_view, looks_secret
 from reconciler.desired.units import format_duration, format_size, parse_duration, parse_size
 from reconciler.desired.validation import SpecFile, validate
 from reconciler.model.condition import Reason
@@ -128,18 +128,6 @@ def test_a_value_that_sounds_secret_is_not_in_the_view_but_its_change_is() -> No
 )  # fmt: skip
 def test_names_that_sound_secret(name: str, secret: bool) -> None:
     assert looks_secret(name) is secret
-
-
-def test_a_change_is_told_with_field_both_values_and_place() -> None:
-    before = dict(config_view(RunSpec(env={"GONE": "x", "EMPTY": "y"})))
-    spec = resolve(MINIMAL + "run:\n  memory: 512m\n  env: {NEW: z, EMPTY: ''}\n")
-    assert describe_change(before, dict(config_view(spec.run)), spec) == [
-        "run.memory 256m → 512m (projects/blog.yaml:6)",
-        'run.env.EMPTY y → "" (projects/blog.yaml:7)',
-        "run.env.NEW unset → z (projects/blog.yaml:7)",
-        "run.env.GONE x → unset",
-    ]
-    assert describe_change(before, before, spec) == []
 
 
 def test_a_long_value_is_cut_in_the_view_but_its_change_is_seen() -> None:

@@ -1,0 +1,119 @@
+"""Apply decides nothing: a function for each operation, a walk that stops at the first failure."""
+
+from __future__ import annotations
+
+import threading
+from typing import get_args
+
+from reconciler.apply.failpoints import Failpoints, places
+from reconciler.apply.jobs import Cancel, Jobs, Outcome
+from reconciler.apply.operations import HANDLERS
+from reconciler.errors import BuildFailed, EngineUnavailable
+from reconciler.model.condition import Reason
+from reconciler.model.job import Job, JobKey, JobKind
+from reconciler.model.operation import OPERATIONS
+
+
+class Rows:
+    """Collects what jobs tell; the rows themselves are tested in test_history_recorder."""
+
+    def __init__(self) -> None:
+        self.started: list[Job] = []
+        self.ended: list[Job] = []
+
+    def job_started(self, job: Job) -> None:
+        self.started.append(job)
+
+    def job_ended(self, job: Job) -> None:
+        self.ended.append(job)
+
+
+def jobs_and_news() -> tuple[Jobs, Rows, threading.Event]:
+    rows, news = Rows(), threading.Event()
+    jobs = Jobs(rows, clock=lambda: 7.0, on_change=lambda _: news.set(), failpoints=Failpoints())  # type: ignore[arg-type]
+    return jobs, rows, news
+
+
+KEY = JobKey("shop", 1, "build")
+
+
+def until_cancelled(cancel: Cancel) -> Outcome:
+    assert cancel.event.wait(5)
+    return Outcome()
+
+
+def test_every_operation_has_exactly_one_function() -> None:
+    assert set(HANDLERS) == set(OPERATIONS)
+    assert len(set(HANDLERS.values())) == len(OPERATIONS)
+
+
+def test_failpoints_are_on_both_sides_of_every_operation_and_job() -> None:
+    found = set(places())
+    for operation in OPERATIONS:
+        assert {f"before:{operation.__name__}", f"after:{operation.__name__}"} <= found
+    for kind in get_args(JobKind):
+        assert {f"begin:{kind}", f"end:{kind}"} <= found
+
+
+def test_a_job_that_went_well_is_observed_with_its_result() -> None:
+    jobs, rows, news = jobs_and_news()
+    jobs.start(KEY, lambda _: Outcome(image_id="sha256:1"), subject="key", deadline_s=5)
+    assert news.wait(5)
+    job = jobs.snapshot()[KEY]
+    assert (job.state, job.image_id, job.subject, job.deadline_at) == ("succeeded", "sha256:1", "key", 12.0)
+    assert [each.state for each in (*rows.started, *rows.ended)] == ["running", "succeeded"]
+
+
+def test_an_error_of_a_job_becomes_its_outcome_with_reason_and_remedy() -> None:
+    jobs, _, news = jobs_and_news()
+
+    def work(_: Cancel) -> Outcome:
+        raise BuildFailed("step 3 failed", remedy="Push a fix")
+
+    jobs.start(KEY, work, subject="key", deadline_s=5)
+    assert news.wait(5)
+    job = jobs.snapshot()[KEY]
+    assert (job.state, job.reason, job.message, job.hint, job.retryable) == (
+        "failed",
+        Reason.BUILD_FAILED,
+        "step 3 failed",
+        "Push a fix",
+        False,
+    )
+
+
+def test_an_error_that_waiting_cures_is_retryable() -> None:
+    jobs, _, news = jobs_and_news()
+
+    def work(_: Cancel) -> Outcome:
+        raise EngineUnavailable("no answer")
+
+    jobs.start(KEY, work, subject="key", deadline_s=5)
+    assert news.wait(5)
+    assert jobs.snapshot()[KEY].retryable
+
+
+def test_a_fault_of_ours_in_a_job_is_an_outcome_too() -> None:
+    jobs, _, news = jobs_and_news()
+    jobs.start(KEY, lambda _: 1 / 0, subject="key", deadline_s=5)  # type: ignore[arg-type,return-value]
+    assert news.wait(5)
+    assert "ZeroDivisionError" in jobs.snapshot()[KEY].message
+
+
+def test_a_cancelled_job_leaves_no_outcome() -> None:
+    jobs, _, news = jobs_and_news()
+    jobs.start(KEY, until_cancelled, subject="key", deadline_s=5)
+    jobs.cancel(KEY)
+    assert news.wait(5)
+    assert KEY not in jobs.snapshot()
+
+
+def test_what_is_forgotten_is_settled_and_nothing_that_runs() -> None:
+    jobs, _, news = jobs_and_news()
+    jobs.start(KEY, lambda _: Outcome(), subject="key", deadline_s=5)
+    assert news.wait(5)
+    running = JobKey("shop", 1, "probe")
+    jobs.start(running, until_cancelled, subject="x", deadline_s=5)
+    jobs.forget("shop", 1)
+    assert set(jobs.snapshot()) == {running}
+    jobs.close()
