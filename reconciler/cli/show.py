@@ -8,10 +8,9 @@ import time
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
-from reconciler.cli.words import SYMBOLS, age, clock, duration
+from reconciler.cli.words import SYMBOLS, age, clock, columns, duration
 from reconciler.errors import HostUnfit
 from reconciler.heartbeat import read_heartbeat
 from reconciler.history.queries import Queries
@@ -20,6 +19,8 @@ from reconciler.model.status import ProjectStatus
 from reconciler.settings import Settings
 
 STALE_S = 90.0
+STATUS = ("PROJECT", "HEALTH", "RELEASE", "COMMIT", "SINCE", "ADDRESS")
+HISTORY = ("DEPLOYMENT", "STATE", "RELEASE", "COMMIT", "TOOK", "WHEN (UTC)", "CAUSE")
 
 
 @click.command()
@@ -52,12 +53,10 @@ def _named(rows: list[ProjectStatus], project: str) -> ProjectStatus:
 
 
 def _table(console: Console, rows: list[ProjectStatus], settings: Settings) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("PROJECT", "HEALTH", "RELEASE", "COMMIT", "SINCE", "ADDRESS"):
-        table.add_column(name, no_wrap=name != "ADDRESS", overflow="fold")
     now = time.time()
-    for row in sorted(rows, key=lambda each: each.project):
-        table.add_row(
+    shown = sorted(rows, key=lambda each: each.project)
+    cells = [
+        (
             row.project,
             _health(row),
             f"r{row.release}" if row.release else "-",
@@ -65,26 +64,24 @@ def _table(console: Console, rows: list[ProjectStatus], settings: Settings) -> N
             age(now - row.since) if row.since else "-",
             row.address,
         )
-        if row.health != "Healthy" and row.conditions:
-            lead = row.conditions[0]
-            console_text = Text(f"└ {lead.reason}: {lead.message}", style="dim" if row.health == "Progressing" else "")
-            table.add_row("", console_text if len(console_text) < 60 else _short(console_text), "", "", "", "")
+        for row in shown
+    ]
+    header, *lines = columns([STATUS, *cells])
     if rows:
-        console.print(table)
+        console.print(header, style="bold", soft_wrap=True)
     else:
         console.print("No project yet. Commit projects/<name>.yaml to the platform repository.")
-    console.print(_summary(rows, settings), style="dim")
+    for row, line in zip(shown, lines, strict=True):
+        console.print(Text(line, style=SYMBOLS[row.health][1]), soft_wrap=True)
+        if row.health != "Healthy" or len(row.conditions) > 1:
+            lead = row.conditions[0]
+            console.print(Text(f"  └ {lead.reason}: {lead.message}"), soft_wrap=True)
+    console.print(_summary(rows, settings), style="dim", soft_wrap=True)
 
 
-def _short(text: Text) -> Text:
-    text.truncate(100, overflow="ellipsis")
-    return text
-
-
-def _health(row: ProjectStatus) -> Text:
-    symbol, colour = SYMBOLS[row.health]
-    under_way = f" d{row.under_way} {row.under_way_state}" if row.under_way else ""
-    return Text(f"{symbol} {row.health}{under_way}", style=colour)
+def _health(row: ProjectStatus) -> str:
+    under_way = f" (d{row.under_way} {row.under_way_state})" if row.under_way else ""
+    return f"{SYMBOLS[row.health][0]} {row.health}{under_way}"
 
 
 def _summary(rows: list[ProjectStatus], settings: Settings) -> str:
@@ -141,24 +138,25 @@ def history(settings: Settings, project: str, limit: int, *, json_wanted: bool) 
         drift = {"events": [dataclasses.asdict(each) for each in events]}
         click.echo(json.dumps(plain | drift, indent=2, default=str))
         return
-    console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("DEPLOYMENT", "STATE", "RELEASE", "COMMIT", "TOOK", "WHEN (UTC)", "CAUSE"):
-        table.add_column(name, no_wrap=name != "CAUSE", overflow="fold")
-    for each in deployments:
-        table.add_row(
-            f"d{each.number}",
-            each.state,
-            f"r{each.release}" if each.release else "-",
-            each.commit.sha[:7],
-            _took(each),
-            clock(each.created_at),
-            _cause(each),
-        )
-    console.print(table if deployments else f"{project} has no deployments yet.")
+    lines = columns([HISTORY, *(_row(each) for each in deployments)])
+    for line in lines if deployments else [f"{project} has no deployments yet."]:
+        click.echo(line)
     for event in events:
         times = f" ({event.count} times)" if event.count > 1 else ""
-        console.print(f"{clock(event.last_at)}  {event.kind}: {event.text}{times}", soft_wrap=True)
+        click.echo(f"{clock(event.last_at)}  {event.kind}: {event.text}{times}")
+
+
+def _row(each: Deployment) -> tuple[str, ...]:
+    release = f"r{each.release}" if each.release else "-"
+    return (
+        f"d{each.number}",
+        each.state,
+        release,
+        each.commit.sha[:7],
+        _took(each),
+        clock(each.created_at),
+        _cause(each),
+    )
 
 
 def _took(each: Deployment) -> str:

@@ -20,6 +20,7 @@ from reconciler.model.operation import (
     AdoptDeployment,
     CreateContainer,
     EndDeployment,
+    MarkLive,
     OpenDeployment,
     Operation,
     RemoveContainer,
@@ -71,6 +72,7 @@ class Runs:
         self._tell_drift(plan.project, applied)
         for operation in applied.done:
             self._keep_commits(operation)
+            _log_outcome(operation)
         if applied.failed is None or applied.error is None:
             if not plan.partial:
                 self.recorder.clear_failure(plan.project)
@@ -108,4 +110,18 @@ class Runs:
             operation.deployment,
             app=(self.app_repo_of(operation.project), app_sha),
             platform=(self.platform_repo, platform_revision.rpartition("@")[2]),
+        )
+
+
+def _log_outcome(operation: Operation) -> None:
+    """The one line of a deployment that people search for."""
+    if isinstance(operation, MarkLive):
+        log.info("deployment.live", project=operation.project, deployment=operation.deployment)
+    elif isinstance(operation, EndDeployment):
+        log.warning(
+            f"deployment.{operation.state}",
+            project=operation.project,
+            deployment=operation.deployment,
+            reason=operation.reason,
+            message=operation.message,
         )
