@@ -221,7 +221,7 @@ class DockerEngine:
             raise engine_errors.gone(container)
 
     def remove_network(self, name: str) -> None:
-        """Remove a network of ours. Gone already is success; raises `EngineRefused` while it is in use."""
+        """Remove a network of ours. Gone already is success; raises `EngineConflict` while it is in use."""
         found = self._inspect_network(name)
         if found is not None:
             self._require_ours(f"network {name}", found.get("Labels"))

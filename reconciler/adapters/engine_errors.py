@@ -12,7 +12,7 @@ from reconciler.errors import EngineConflict, EngineRefused, EngineUnavailable, 
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use|ports are not available", re.IGNORECASE)
 _PORT_IN_TEXT = re.compile(r"(?:\d+\.\d+\.\d+\.\d+|\]|::):(\d+)")
 _DISK_FULL = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
-_ABSENT = re.compile(r"No such image|network [^ ]+ not found", re.IGNORECASE)
+_BUSY = re.compile(r"has active endpoints", re.IGNORECASE)
 _PLAIN_WORDS = (
     (
         re.compile(r'exec: "([^"]+)": (?:executable file not found|stat .*no such file)'),
@@ -37,7 +37,7 @@ def refusal(doing: str, text: str, *, status: int, reading: bool) -> GitsteadErr
         return PortTaken(int(port[1]) if port else 0)
     if _DISK_FULL.search(text):
         return EngineUnavailable(what, expected="free disk space", remedy="Free some; it is tried again by itself")
-    if status in (404, 409) and not _ABSENT.search(text):
+    if status in (404, 409) or _BUSY.search(text):
         return EngineConflict(what, expected="what was seen a moment ago", remedy="The next pass looks again")
     if reading and status >= 500:
         return EngineUnavailable(what, expected="an answer", remedy="It is asked again by itself")

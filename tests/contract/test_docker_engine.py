@@ -228,10 +228,15 @@ def test_a_leftover_of_a_crash_gives_way_and_one_that_runs_as_wanted_stays(engin
     assert [each.id for each in ours(engine)] == [fresh]
 
 
-def test_what_cannot_start_is_refused_in_plain_words(engine: DockerEngine, image: str) -> None:
-    wanted = wanted_container(engine, f"gs-{engine.instance}-none:0")
-    with pytest.raises(EngineRefused, match="does not exist"):
-        engine.create_container(wanted)
+def test_an_image_or_network_that_vanished_meanwhile_is_looked_for_again(engine: DockerEngine, image: str) -> None:
+    """Row 49."""
+    with pytest.raises(EngineConflict, match=r"image .* does not exist"):
+        engine.create_container(wanted_container(engine, f"gs-{engine.instance}-none:0"))
+    container_id = engine.create_container(wanted_container(engine, image))
+    docker("network", "rm", naming.network_name(engine.instance, "blog"))
+    with pytest.raises(EngineConflict, match=r"network .* does not exist"):
+        engine.start(container_id)
+    assert ours(engine) == []
 
 
 # ---- whose is it ------------------------------------------------------------------------------
@@ -357,7 +362,7 @@ def test_a_used_up_pool_is_told() -> None:
 
 def test_a_network_with_something_in_it_stays(engine: DockerEngine, image: str) -> None:
     started(engine, image)
-    with pytest.raises(EngineRefused, match="active endpoints"):
+    with pytest.raises(EngineConflict, match="active endpoints"):
         engine.remove_network(naming.network_name(engine.instance, "blog"))
 
 

@@ -39,11 +39,12 @@ def test_every_wording_of_a_taken_port_is_understood(text: str, port: int) -> No
     [
         ('exec: "gunicorn": executable file not found in $PATH', 400, False, EngineRefused, '"gunicorn" is not in'),
         ('exec: "/run": permission denied', 400, False, EngineRefused, '"/run" may not be executed'),
-        ("No such image: gs-x:1", 404, False, EngineRefused, "image gs-x:1 does not exist"),
+        ("No such image: gs-x:1", 404, False, EngineConflict, "image gs-x:1 does not exist"),
         ("No such container: c1", 404, False, EngineConflict, "No such container"),
         ("write /var/lib/docker/x: no space left on device", 500, False, EngineUnavailable, "no space left"),
         ("server busy", 500, True, EngineUnavailable, "server busy"),
         ("server busy", 500, False, EngineRefused, "server busy"),
+        ("error while removing network: network n id 1 has active endpoints", 403, False, EngineConflict, "active"),
         ("Conflict. The container name is already in use", 409, False, EngineConflict, "already in use"),
     ],
 )
