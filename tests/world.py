@@ -174,7 +174,7 @@ class World:
             if row.open:
                 self._end(name, row.open, State.INTERRUPTED, reason=Reason.INTERRUPTED, retryable=True)
 
-    def edit(self, name: str, **changes: object) -> None:
+    def edit(self, name: str, /, **changes: object) -> None:
         """Change a container; `memory_bytes`, `restart_policy` and the like are its settings."""
         container = self.containers.pop(name)
         settings = {key: value for key, value in changes.items() if key in ContainerSettings.__dataclass_fields__}
@@ -185,7 +185,7 @@ class World:
     def kill(self, name: str, exit_code: int = 137) -> None:
         self.edit(name, state="exited", exit_code=exit_code, finished_at=self.now)
 
-    def add_foreign(self, name: str, **values: object) -> None:
+    def add_foreign(self, name: str, /, **values: object) -> None:
         """A container of somebody else."""
         settings = ContainerSettings(0, 0.0, 0, "no", ("bridge",))
         base = Container(self.new_id("foreign"), name, "other", "running", self.now, None, (), settings)

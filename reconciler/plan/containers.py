@@ -55,22 +55,42 @@ def _revive(view: View, live: Deployment, container: Container | None) -> Repair
     due = repair_at(view.past.repairs, view.now, view.project)
     if view.now < due:
         return Repair(due_at=due)
+    broken = _why_again(view, live)
+    if broken or container is None:
+        return _recreate(view, live, container, broken)
+    cause = Cause("drift", f"container {container.name} was {container.state} (exit code {container.exit_code})")
+    return Repair((start_operation(container, cause), *_reach(view, live, container)))
+
+
+def _why_again(view: View, live: Deployment) -> str:
+    """Why the container must be made again, since a start does not help; "" where it need not."""
+    container = view.container_of(live.number)
     if container is None:
         name = new_identity(view, live, release=1, image_id="", port=1).container_name
-        return _recreate(view, live, None, f"container {name} was removed by hand")
-    if port_is_taken(view, container):
-        port = identity(container).port
-        return _recreate(view, live, container, f"port {port} of {container.name} was taken by another program")
-    text = f"container {container.name} was {container.state} (exit code {container.exit_code})"
+        return f"container {name} was removed by hand"
     if container.state == "dead":
-        return _recreate(view, live, container, text)
-    return Repair((start_operation(container, Cause("drift", text)), *_reach(view, live, container)))
+        return f"container {container.name} is dead: the engine could not remove it"
+    if container.state in STOPPED and port_is_taken(view, container):
+        return f"port {identity(container).port} of {container.name} was taken by another program"
+    return ""
+
+
+def beyond_repair(view: View, live: Deployment) -> str:
+    """Why the live container can only be replaced by a new deployment; "" where it runs or can be repaired."""
+    if not _why_again(view, live):
+        return ""
+    if not view.has_image(live.image_id):
+        return f"the image of r{live.release} is gone"
+    if view.name_is_taken(live.number):
+        return "somebody else's container has its name"
+    return ""
 
 
 def _recreate(view: View, live: Deployment, broken: Container | None, text: str) -> Repair:
     """The same container again, of the same image; `broken` makes way for it."""
-    if not view.has_image(live.image_id):
-        return Repair(blocked=f"the image of r{live.release} is gone")
+    blocked = beyond_repair(view, live)
+    if blocked:
+        return Repair(blocked=blocked)
     port = view.world.ports.lease_again(view.upstream)
     if port is None:
         return Repair(blocked=no_port(view))

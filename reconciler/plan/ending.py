@@ -13,6 +13,8 @@ from reconciler.model.operation import CancelJob, Cause, EndDeployment, Operatio
 from reconciler.model.release import Deployment, State
 from reconciler.plan.view import View, identity
 
+SIGNALLED = (128 + 9, 128 + 15)
+
 
 def cause_of(deployment: Deployment) -> Cause:
     return Cause(deployment.cause, deployment.cause_text)
@@ -40,8 +42,16 @@ def failed_job(view: View, deployment: Deployment, job: Job) -> tuple[Operation,
 
 
 def failed_container(view: View, deployment: Deployment, container: Container | None) -> tuple[Operation, ...]:
+    """Its container does not run. Where the world did that, and not the app, it is tried again."""
     hint = "See what it printed: gitstead logs " + view.project
-    return failed(view, deployment, Reason.START_FAILED, how_it_ended(container), hint=hint, retryable=False)
+    retryable = _was_ended_from_outside(container)
+    return failed(view, deployment, Reason.START_FAILED, how_it_ended(container), hint=hint, retryable=retryable)
+
+
+def _was_ended_from_outside(container: Container | None) -> bool:
+    if container is None or container.state in ("paused", "removing", "dead"):
+        return True
+    return container.exit_code in SIGNALLED and not container.oom_killed
 
 
 def too_late(view: View, deployment: Deployment) -> tuple[Operation, ...]:

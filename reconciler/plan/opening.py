@@ -13,7 +13,7 @@ from reconciler.model.operation import Cause, OpenDeployment, Operation
 from reconciler.model.release import Commit, Deployment, State
 from reconciler.plan.backoff import delay_s
 from reconciler.plan.causes import describe_change
-from reconciler.plan.containers import drifted_fields
+from reconciler.plan.containers import beyond_repair, drifted_fields
 from reconciler.plan.rollout import QUEUED_S, roll_out, start_build
 from reconciler.plan.view import View, keys_of, wanted_keys
 
@@ -76,9 +76,8 @@ def _cause(view: View, wanted: DesiredProject) -> tuple[Cause, tuple[str, ...]] 
     fields = drifted_fields(view, live, live.run or wanted.spec.run)
     if fields:
         return Cause("drift", f"container of d{live.number} was changed by hand: {'; '.join(fields)}"), fields
-    if view.container_of(live.number) is None and not view.has_image(live.image_id):
-        return Cause("drift", f"container and image of r{live.release} are gone"), ()
-    return None
+    broken = beyond_repair(view, live)
+    return (Cause("drift", f"d{live.number} cannot be put back: {broken}"), ()) if broken else None
 
 
 def _short(wanted: DesiredProject) -> str:

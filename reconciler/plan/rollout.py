@@ -166,6 +166,10 @@ def start(view: View, deployment: Deployment) -> tuple[Operation, ...]:
 
 
 def _first_start(view: View, deployment: Deployment, release: int, image_id: str) -> tuple[Operation, ...]:
+    if view.name_is_taken(deployment.number):
+        message = f"the name of its container, d{deployment.number}, belongs to somebody else's"
+        hint = "It is tried again under the next number"
+        return ending.failed(view, deployment, Reason.NOT_OURS, message, hint=hint, retryable=True)
     port = view.world.ports.lease()
     if port is None:
         message = no_port(view)
@@ -209,7 +213,7 @@ def _probe(view: View, deployment: Deployment, who: Identity) -> tuple[Operation
 
 def _check(view: View, deployment: Deployment) -> tuple[Operation, ...]:
     container = view.container_of(deployment.number)
-    if container is None or container.state in ("exited", "dead", "created", "removing"):
+    if container is None or container.state not in ("running", "restarting"):
         return ending.failed_container(view, deployment, container)
     job = view.job(deployment.number, "probe")
     if job is None or job.subject != _subject(identity(container)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reconciler.model.desired import Desired, DesiredProject
 from reconciler.model.host import Host
 from reconciler.model.job import Job, JobKey, JobKind
-from reconciler.model.naming import Identity, digest, image_name, network_name, parse_container_name
+from reconciler.model.naming import Identity, container_name, digest, image_name, network_name, parse_container_name
 from reconciler.model.observed import Container, Engine, Observed
 from reconciler.model.release import Deployment, Failure, History, ProjectHistory
 from reconciler.model.spec import DeploySpec, ProjectSpec
@@ -90,6 +90,11 @@ class View:
     def container_of(self, deployment: int) -> Container | None:
         return next((each for each in self.containers if identity(each).deployment == deployment), None)
 
+    def name_is_taken(self, deployment: int) -> bool:
+        """Whether somebody else's container has the name that a container of ours would get."""
+        name = container_name(self.host.instance, self.project, deployment, "web", 1)
+        return any(each.name == name and each not in self.containers for each in self.engine.containers)
+
     @property
     def served_by(self) -> Container | None:
         """The container that the upstream file points visitors at."""
@@ -109,9 +114,11 @@ class View:
     @property
     def next_number(self) -> int:
         """Above every number that history, a label or somebody's container of such a name has used."""
-        labelled = [identity(each).deployment for each in self.containers]
+        mine = (self.host.instance, self.project)
+        labels = [each.identity for each in self.engine.containers if each.identity is not None]
+        labelled = [who.deployment for who in labels if (who.instance, who.project) == mine]
         names = [parse_container_name(each.name) for each in self.engine.containers]
-        named = [each[2] for each in names if each is not None and each[:2] == (self.host.instance, self.project)]
+        named = [each[2] for each in names if each is not None and each[:2] == mine]
         return max((self.past.last_number, *labelled, *named)) + 1
 
     @property
