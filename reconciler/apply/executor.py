@@ -46,6 +46,7 @@ class Executor:
 
     def _one(self, operation: Operation, request_id: str) -> GitsteadError | None:
         clock = self._effects.clock
+        self._failpoints.reach(f"intent:{operation.name}")
         row_id = self._journal.begin(operation, request_id=request_id, now=clock())
         self._failpoints.reach(f"before:{operation.name}")
         try:

@@ -27,6 +27,7 @@ from reconciler.apply.jobs import Jobs
 from reconciler.apply.probe import Probes
 from reconciler.bootstrap.state import open_mirrors
 from reconciler.heartbeat import Heartbeat
+from reconciler.history.recorder import Recorder
 from reconciler.history.store import Store, open_store
 from reconciler.history.wake import WakeListener
 from reconciler.host.base_image import ensure_base_image
@@ -83,6 +84,7 @@ def build(settings: Settings, host: Host) -> Platform:
     clock = time.time
     failpoints = Failpoints(settings.failpoint)
     store = open_store(state_db=settings.state_db, logs_db=settings.logs_db, inbox_db=settings.inbox_db, create=True)
+    recorder = failpoints.around(store.recorder)
     engine = DockerEngine(settings.docker_host, instance=host.instance)
     listen = (settings.listen_host, settings.http_port)
     caddy = CaddyAdmin(settings.admin_socket, instance=host.instance, listen=listen, last_good=settings.last_good_caddy)
@@ -90,7 +92,7 @@ def build(settings: Settings, host: Host) -> Platform:
     mirrors = open_mirrors(settings)
     queue = DirtyQueue()
     jobs = Jobs(
-        store.recorder,
+        recorder,
         clock=clock,
         on_change=lambda project: queue.mark(project, "job ended", request_id=_current_request()),
         failpoints=failpoints,
@@ -108,18 +110,18 @@ def build(settings: Settings, host: Host) -> Platform:
         engine=engine,
         caddy=caddy,
         upstreams=upstreams,
-        records=store.recorder,
+        records=recorder,
         jobs=jobs,
         builds=builds,
         probes=Probes((loopback(settings.listen_host), settings.http_port), host.verify_token),
         clock=clock,
     )
-    _settle(store, builds, upstreams, mirrors, host.instance, clock())
+    _settle(store, recorder, builds, upstreams, mirrors, host.instance, clock())
     platform = (settings.platform_repo, settings.platform_branch)
     heartbeat = Heartbeat(settings.heartbeat, instance=host.instance)
     sources = Sources(
         mirrors,
-        GoodSpecs(store.recorder, store.queries),
+        GoodSpecs(recorder, store.queries),
         platform=platform,
         instance=host.instance,
         on_unknown=lambda repo: queue.mark(f"repo:{repo}", "needed now"),
@@ -138,11 +140,11 @@ def build(settings: Settings, host: Host) -> Platform:
         watch=watch,
         observer=Observer(engine, caddy, upstreams, jobs.snapshot, clock),
         engine=engine,
-        recorder=store.recorder,
+        recorder=recorder,
         queries=store.queries,
         runs=Runs(
-            executor=Executor(effects, store.recorder, failpoints),
-            recorder=store.recorder,
+            executor=Executor(effects, recorder, failpoints),
+            recorder=recorder,
             mirrors=mirrors,
             platform_repo=settings.platform_repo,
             app_repo_of=sources.app_repo_of,
@@ -155,7 +157,7 @@ def build(settings: Settings, host: Host) -> Platform:
     requests = Requests(
         store.inbox,
         WakeListener(settings.wake_socket),
-        store.recorder,
+        recorder,
         queries=store.queries,
         queue=queue,
         poller=poller,
@@ -199,10 +201,16 @@ def _base_images(engine: DockerEngine) -> Callable[[str, Callable[[str], None]],
 
 
 def _settle(
-    store: Store, builds: Builds, upstreams: UpstreamFiles, mirrors: Mirrors, instance: str, now: float
+    store: Store,
+    recorder: Recorder,
+    builds: Builds,
+    upstreams: UpstreamFiles,
+    mirrors: Mirrors,
+    instance: str,
+    now: float,
 ) -> None:
     """What a killed reconciler left: open rows, builders, half-written files."""
-    for deployment in store.recorder.interrupt_open(now):
+    for deployment in recorder.interrupt_open(now):
         log.warning("deployment.interrupted", project=deployment.project, deployment=deployment.number)
     for job_id in {job_id for job_id in marked_pids().values() if job_id.startswith(f"{instance}/")}:
         end_marked(job_id)
