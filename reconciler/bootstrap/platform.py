@@ -38,7 +38,7 @@ from reconciler.loop.runs import Runs
 from reconciler.loop.sources import Sources
 from reconciler.loop.triggers import HostWatch, Requests, on_engine_event
 from reconciler.loop.watch import LocalWatch
-from reconciler.loop.worker import Parts, Worker
+from reconciler.loop.worker import Parts, Worker, patience_s
 from reconciler.model.host import Host
 from reconciler.observe import Observer
 from reconciler.settings import Settings
@@ -124,7 +124,7 @@ def build(settings: Settings, host: Host) -> Platform:
         GoodSpecs(recorder, store.queries),
         platform=platform,
         instance=host.instance,
-        on_unknown=lambda repo: queue.mark(f"repo:{repo}", "needed now"),
+        ask=lambda repo: poller.ask(repo, wait_s=patience_s(repo)),
     )
 
     def on_news(repo: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from reconciler.loop.sources import Sources
 
@@ -40,7 +40,7 @@ class Poller:
         self._on_news, self._on_asked = on_news, on_asked
         self._due: dict[str, float] = {}
         self._troubles: dict[str, int] = {}
-        self._busy: set[str] = set()
+        self._asking: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stopped = False
@@ -63,6 +63,12 @@ class Poller:
                 self._due[each] = 0.0
         self._wake.set()
 
+    def ask(self, repo: str, *, wait_s: float) -> None:
+        """Ask `repo` at once and wait at most `wait_s` for the answer; a later one comes as news."""
+        with self._lock:
+            future = self._submit(repo)
+        wait([future], timeout=wait_s)
+
     def _run(self) -> None:
         while not self._stopped:
             next_at = self._submit_due()
@@ -74,14 +80,17 @@ class Poller:
         with self._lock:
             known = self._sources.addresses()
             self._due = {repo: self._due.get(repo, self._first_due(repo, now)) for repo in known}
-            due = [repo for repo, at in self._due.items() if at <= now and repo not in self._busy]
-            self._busy.update(due)
-            for repo in due:
+            for repo in [repo for repo, at in self._due.items() if at <= now]:
                 self._due[repo] = now + self._pause_s(repo)
-            next_at = min(self._due.values(), default=now + self._interval_s)
-        for repo in due:
-            self._pool.submit(self._poll, repo)
-        return next_at
+                self._submit(repo)
+            return min(self._due.values(), default=now + self._interval_s)
+
+    def _submit(self, repo: str) -> Future[None]:
+        """Under the lock: one question at a time for each repository."""
+        under_way = self._asking.get(repo)
+        if under_way is None or under_way.done():
+            under_way = self._asking[repo] = self._pool.submit(self._poll, repo)
+        return under_way
 
     def _first_due(self, repo: str, now: float) -> float:
         return now + self._pause_s(repo) if self._sources.was_asked(repo) else 0.0
@@ -91,11 +100,7 @@ class Poller:
         return base * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, hides nothing
 
     def _poll(self, repo: str) -> None:
-        try:
-            news = self._sources.refresh(repo)
-        finally:
-            with self._lock:
-                self._busy.discard(repo)
+        news = self._sources.refresh(repo)
         self._on_asked(self._clock())
         trouble = self._sources.has_trouble(repo)
         self._troubles[repo] = min(self._troubles.get(repo, 0) + 1, 10) if trouble else 0

@@ -59,7 +59,8 @@ class Checked:
 class Sources:
     """`platform` is (address, branch) of the platform repository.
 
-    `on_unknown` is told of a remote repository that was never asked and is needed now.
+    `ask` is called for a repository of which something is needed that was never asked for; what it does
+    not bring at once comes as news.
     """
 
     def __init__(
@@ -69,10 +70,10 @@ class Sources:
         *,
         platform: tuple[str, str],
         instance: str,
-        on_unknown: Callable[[str], None],
+        ask: Callable[[str], None],
     ) -> None:
         self._mirrors, self._good, self._platform = mirrors, good, platform
-        self._instance, self._on_unknown = instance, on_unknown
+        self._instance, self._ask = instance, ask
         self._lock = threading.Lock()
         self._states: dict[str, RepositoryState] = {}
         self._wanted: dict[str, frozenset[str]] = {platform[0]: frozenset({platform[1]})}
@@ -156,18 +157,15 @@ class Sources:
         )
 
     def _state(self, repo: str, branch: str) -> RepositoryState:
-        """What is known of the repository; a local one is asked here and now, a remote one soon."""
+        """What is known of the repository, asked first where this branch was never asked for."""
         with self._lock:
             self._wanted[repo] = self._wanted.get(repo, frozenset()) | {branch}
             state = self._states.get(repo)
-        if state is not None and (branch in state.branches or state.problem_of(branch) is not None):
-            return state
-        if is_local(repo):
-            self.refresh(repo)
+        if state is None or not (branch in state.branches or state.problem_of(branch) is not None):
+            self._ask(repo)
             with self._lock:
-                return self._states[repo]
-        self._on_unknown(repo)
-        return self._mirrors.known(repo, frozenset({branch}))
+                state = self._states.get(repo)
+        return state or self._mirrors.known(repo, frozenset({branch}))
 
     def _want(self, specs: tuple[ProjectSpec, ...]) -> None:
         """Repositories and branches that no project names any more are not asked any more."""

@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 BEAT_S = 15.0
 PAUSE_AFTER_ERROR_S = 1.0
+LOCAL_PATIENCE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(parts.apply_workers, thread_name_prefix="apply")
         self._convergence = Convergence()
         self._holders: dict[str, str] = {}
+        self._ran_at: dict[str, float] = {}
         self._wake_at = 0.0
         self._full_look_due = 0.0
 
@@ -134,26 +136,28 @@ class Worker:
         self._wake_at = plan.wake_at
 
     def _refresh(self, marks: Mapping[str, Mark]) -> None:
-        for key in marks:
-            repo = key.removeprefix("repo:")
-            if key == repo:
-                continue
-            if is_local(repo):
-                self._parts.sources.refresh(repo)
-                self._parts.heartbeat.git_checked(self._parts.observer.clock())
-            elif marks[key].reason != "news":
-                self._parts.poller.poll_now(repo)
+        """Ask the repositories that a push or a person named; news are known already."""
+        for key, mark in marks.items():
+            if key.startswith("repo:") and mark.reason != "news":
+                repo = key.removeprefix("repo:")
+                self._parts.poller.ask(repo, wait_s=patience_s(repo))
 
     def _hand_out(self, plan: Plan, marks: Mapping[str, Mark], request_id: str, *, busy: frozenset[str]) -> None:
         """Give each project's part to a worker, but for those in whose run this look fell: `busy` moved on
-        while it was looked at, and is dirty again at the end of that run.
+        while it was looked at, and is dirty again at the end of that run. No more than there are free
+        workers, those first that ran longest ago: a plan that waited for a worker would be stale.
         """
-        for each in plan.projects:
+        free = self._parts.apply_workers - len(self._parts.queue.in_flight())
+        for each in sorted(plan.projects, key=lambda one: self._ran_at.get(one.project, 0.0)):
+            if free <= 0:
+                return
             if each.project in busy or not self._convergence.may_apply(each):
                 continue
             mark = marks.get(each.project)
             run_id = mark.request_id if mark and mark.request_id else request_id
             if self._parts.queue.begin(each.project, run_id):
+                free -= 1
+                self._ran_at[each.project] = time.monotonic()
                 self._parts.runs.reserve(each)
                 self._pool.submit(self._run, each, run_id)
 
@@ -176,6 +180,11 @@ class Worker:
             for status in parts.queries.statuses():
                 if status.project not in told:
                     parts.recorder.forget_status(status.project)
+
+
+def patience_s(repo: str) -> float:
+    """How long a look may wait for a repository: a local one answers in milliseconds as a rule."""
+    return LOCAL_PATIENCE_S if is_local(repo) else 0.0
 
 
 def new_request_id() -> str:
