@@ -22,6 +22,7 @@ def create_app(settings: Settings, *, streams_at_once: int = MOST_STREAMS) -> Fl
     """
     app = Flask(__name__, static_folder=None)
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = Store(settings, streams=streams_at_once)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     problems.install(app)

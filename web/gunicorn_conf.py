@@ -15,7 +15,8 @@ _host = f"[{_settings.status_host}]" if ":" in _settings.status_host else _setti
 
 bind = f"{_host}:{_settings.status_port}"
 workers = 1
-worker_class = "gthread"
+preload_app = True
+worker_class = "web.gunicorn_worker.PageWorker"
 threads = 2 * MOST_STREAMS
 timeout = 60
 graceful_timeout = 2

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
+from statistics import median
 
 from flask import Blueprint, Response, request, url_for
 
@@ -98,6 +99,7 @@ def deployment(name: str, number: int) -> Response:
         deployment=found,
         entered=timing.entered,
         build_s=timing.build_s,
+        usual_s=_usual_build_s(store(), found),
         serves=_serves(store(), found),
         operations=queries.operations(name, number),
         log=log,
@@ -134,6 +136,13 @@ def _text_line(line: LogLine) -> str:
 def _compared(status: ProjectStatus) -> list[Compared]:
     names = dict.fromkeys((*status.desired, *status.observed))
     return [Compared(name, status.desired.get(name, ""), status.observed.get(name, "")) for name in names]
+
+
+def _usual_build_s(from_store: Store, found: Deployment) -> float:
+    """The median of the project's last builds while this one builds; 0 where there is none to go by."""
+    if found.state is not State.BUILDING:
+        return 0.0
+    return median(from_store.queries.build_durations(found.project) or [0.0])
 
 
 def _serves(from_store: Store, ended: Deployment) -> Deployment | None:

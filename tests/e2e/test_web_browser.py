@@ -86,6 +86,7 @@ def test_a_log_appears_line_by_line_and_the_page_says_when_it_is_live(
         f"L{number}" for number in range(1, 302)
     )
     assert page.value("document.querySelectorAll('#steps details').length") == 2
+    assert page.value("scrollY > 0 && document.getElementById('steps').getBoundingClientRect().bottom <= innerHeight")
     assert page.value("document.querySelectorAll('#steps .t-green').length") == 300
     assert page.value("document.querySelectorAll('#steps li.stderr .mark').length") == 150
     log.close()

@@ -169,6 +169,8 @@ def test_a_large_body_is_refused_before_it_is_read(client: FlaskClient) -> None:
         "/static/app.css%00",
         "/static//etc/passwd",
         "/static/.",
+        "/projects//blog",
+        "/projects/blog/",
         "/projects/..%2f..%2fetc",
         "/projects/blog%00",
         "/projects/blog%0a",
@@ -180,6 +182,14 @@ def test_a_large_body_is_refused_before_it_is_read(client: FlaskClient) -> None:
 )
 def test_strange_paths_lead_nowhere(client: FlaskClient, path: str) -> None:
     assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["//evil.example", "//evil.example/", "/projects//blog"])
+def test_no_path_redirects_anywhere(client: FlaskClient, path: str) -> None:
+    """Security row 80."""
+    answer = client.get("/", environ_overrides={"PATH_INFO": path})
+    assert answer.status_code == 404
+    assert "Location" not in answer.headers
 
 
 @pytest.mark.parametrize("path", ["/", "/projects/blog", "/projects/blog/deployments/1", "/api/projects/blog"])

@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from reconciler.model.condition import Condition, Health, Reason
+from reconciler.model.job import Job, JobKey
 from reconciler.model.release import State
 from tests.web_support import World, complaint
 from web.logview import PAGE_LINES
@@ -69,7 +70,7 @@ def test_what_is_under_way_and_what_waits_is_on_the_overview(world: World, clien
     world.tell("shop", waiting="02be77f1aa", blocks=("approval by storefront",))
     page = _text(client, "/")
     assert 'href="/projects/docs/deployments/8"' in page
-    assert "is building for" in page
+    assert "building for" in page
     assert "02be77f1" in page
     assert "approval by storefront" in page
 
@@ -193,6 +194,17 @@ def test_the_states_show_how_long_each_took(world: World, client: FlaskClient) -
     page = _text(client, "/projects/blog/deployments/1")
     assert "<span>building</span> <small>9.3s</small>" in page
     assert 'aria-current="step">\n<span>live</span>' in page
+
+
+def test_while_it_builds_the_page_says_how_long_that_usually_takes(world: World, client: FlaskClient) -> None:
+    for number, seconds in ((1, 31.0), (2, 33.0), (3, 900.0)):
+        key = JobKey("docs", number, "build")
+        world.recorder.job_started(Job(key, "running", "content", number * 1e4, number * 1e4 + 1200))
+        ended = Job(key, "succeeded", "content", number * 1e4, number * 1e4 + 1200, ended_at=number * 1e4 + seconds)
+        world.recorder.job_ended(ended)
+    world.open("docs", 8)
+    world.advance("docs", 8, State.BUILDING)
+    assert "builds usually take 33.0s" in _text(client, "/projects/docs/deployments/8")
 
 
 def test_a_long_log_is_shown_in_parts(world: World, client: FlaskClient) -> None:

@@ -168,6 +168,24 @@ def test_a_reader_who_never_reads_holds_no_page_up(platform: tuple[World, str]) 
         assert get(f"{address}/").status == 200
 
 
+@pytest.mark.parametrize("request_text", [b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n", b"GARBAGE\r\n\r\n", b""])
+def test_clients_who_do_not_hang_up_hold_nobody_up(platform: tuple[World, str], request_text: bytes) -> None:
+    """gunicorn's own worker waits 2 s for each of them on the thread that accepts connections."""
+    _, address = platform
+    port = int(address.rsplit(":", 1)[1])
+    rude = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
+    for each in rude:
+        each.sendall(request_text)
+    slowest, until = 0.0, time.monotonic() + 2.0
+    while time.monotonic() < until:
+        begun = time.monotonic()
+        assert get(f"{address}/static/app.css").status == 200
+        slowest = max(slowest, time.monotonic() - begun)
+    for each in rude:
+        each.close()
+    assert slowest < 1.0
+
+
 def test_a_stream_of_what_is_not_there_is_404(platform: tuple[World, str]) -> None:
     _, address = platform
     assert get(f"{address}/projects/blog/deployments/77/log/stream").status == 404

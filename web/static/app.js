@@ -116,7 +116,8 @@
 
   // The same shape as templates/log.html; text only ever becomes text.
   function append(log, lines) {
-    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 80;
+    const below = () => log.getBoundingClientRect().bottom - innerHeight + 24;
+    const sawTheEnd = below() <= 80;
     for (const line of lines) {
       if (line.number <= Number(log.dataset.after)) continue;
       const list = step(log, line.step);
@@ -137,7 +138,7 @@
     if (last) last.textContent = log.dataset.after;
     const shown = log.querySelectorAll(".lines > li");
     for (let extra = 0; extra < shown.length - KEEP_LINES; extra++) shown[extra].remove();
-    if (atEnd && location.hash !== "#L1") scrollTo(0, document.documentElement.scrollHeight);
+    if (sawTheEnd && below() > 0) scrollBy(0, below());
   }
 
   function step(log, name) {
