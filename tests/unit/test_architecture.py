@@ -80,7 +80,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
             "history.rows",
             "history.log_lines",
         },
-        {"flask", "werkzeug", "markupsafe", "jinja2", "structlog"},
+        {"flask", "werkzeug", "markupsafe", "jinja2", "structlog", "gunicorn"},
     ),
 }
 
