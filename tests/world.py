@@ -454,6 +454,7 @@ class World:
             live_at=self.now,
         )
         row.live, row.adopted = who.deployment, True
+        self.inventory.add(op.container_id)
         row.last_number = max(row.last_number, who.deployment)
         row.releases.append(Release(who.release, who.image_id, who.config_digest, who.content_key))
 

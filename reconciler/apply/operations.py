@@ -51,6 +51,13 @@ def retire_project(effects: Effects, op: ops.RetireProject) -> str:
 
 def adopt_deployment(effects: Effects, op: ops.AdoptDeployment) -> str:
     effects.records.adopt(op, effects.clock())
+    effects.records.add_inventory(
+        op.container_id,
+        project_name=op.project,
+        container_name=op.identity.container_name,
+        adopted=True,
+        now=effects.clock(),
+    )
     return op.identity.container_name
 
 

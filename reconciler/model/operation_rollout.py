@@ -124,9 +124,10 @@ class AdoptDeployment(Operation):
     """What runs was made by us before this store existed: write it down, touch nothing."""
 
     verb = "adopt"
-    volatile = frozenset({"identity"})
+    volatile = frozenset({"identity", "container_id"})
 
     identity: Identity
+    container_id: str = ""
 
     @property
     def sentence(self) -> str:

@@ -57,6 +57,7 @@ def adoption(view: View) -> AdoptDeployment | None:
         deployment=identity(serving).deployment,
         cause=Cause("drift", "it runs, and this store does not know it"),
         identity=identity(serving),
+        container_id=serving.id,
     )
 
 

@@ -198,7 +198,9 @@ class Safety:
     # ---- questions ---------------------------------------------------------------------
 
     def _has_passed(self, container: Container | None) -> bool:
-        return container is not None and f"{container.name}:{container.host_ports[0]}" in self.passed
+        if container is None or container.identity is None:
+            return False
+        return f"{container.identity.container_name}:{container.identity.port}" in self.passed
 
     def _is_named(self, project: str, deployment: int) -> bool:
         container = self.world.of(project, deployment)
@@ -209,7 +211,7 @@ class Safety:
         live = self.world.of(project, row.live) if row.live else None
         return live if live is not None and live.state == "running" else None
 
-    def _hold(self, fact: bool, sentence: str) -> None:  # noqa: FBT001 (a fact is what it takes)
+    def _hold(self, fact: bool, sentence: str) -> None:
         if not fact:
             raise Broken(sentence)
 
@@ -263,7 +265,7 @@ def _is_accounted_for(world: World, container: Container) -> None:
     _that(container.settings.restart_policy == "no", f"{container.name} is kept and an engine restart would revive it")
 
 
-def _that(fact: bool, sentence: str) -> None:  # noqa: FBT001
+def _that(fact: bool, sentence: str) -> None:
     if not fact:
         raise Broken(sentence)
 

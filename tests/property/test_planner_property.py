@@ -26,8 +26,8 @@ COMMITS = ("aaa1111", "bbb2222", "ccc3333", "bad0build", "bad1start", "bad2crash
 FAULTS = {"bad0build": "build", "bad1start": "start", "bad2crash": "crash", "bad3check": "check"}
 REFUSALS = {
     "StartContainer": errors.PortTaken(20000),
-    "CreateContainer": errors.EngineRefused("no space left on device"),
-    "RemoveContainer": errors.EngineRefused("device or resource busy"),
+    "CreateContainer": errors.EngineUnavailable("Docker does not answer"),
+    "RemoveContainer": errors.EngineConflict("device or resource busy"),
     "StopContainer": errors.EngineConflict("is being stopped"),
     "WriteUpstream": errors.StoreBusy("no space left on device"),
     "PutRoutes": errors.CaddyRefused("unknown module"),
@@ -42,7 +42,7 @@ class Server(RuleBasedStateMachine):
         self.world = World()
         self.world.faults = FAULTS
         self.safety = Safety(self.world)
-        self.specs = {name: (COMMITS[0], 256) for name in NAMES}
+        self.specs = dict.fromkeys(NAMES, (COMMITS[0], 256))
         self.invalid: set[str] = set()
         self.complete = True
 
@@ -264,8 +264,11 @@ class Server(RuleBasedStateMachine):
         world.refusals = {}
         self.invalid, self.complete = set(), True
         for container in list(world.containers.values()):
+            renamed = container.name.startswith("renamed-")
             if container.state == "restarting":
                 world.edit(container.name, state="running")
+            if renamed and container.id not in world.inventory:
+                del world.containers[container.name]  # nobody can know that it was ours: a person cleans up
         self.revision()
         settle(world, watch=self.watch)
         at_rest(world)
