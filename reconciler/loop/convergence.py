@@ -6,10 +6,11 @@ Used by `loop.worker`; keeps one small record per project and decides nothing bu
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from dataclasses import replace
 
 from reconciler.model.condition import Condition, Health, Reason, Verdict
-from reconciler.model.plan import ProjectPlan
+from reconciler.model.plan import Plan, ProjectPlan
 
 LIMIT = 2
 
@@ -19,12 +20,18 @@ class Convergence:
         self._lock = threading.Lock()
         self._applied: dict[str, tuple[str, int]] = {}
 
+    def settle(self, plan: Plan, *, busy: Collection[str]) -> None:
+        """Forget those of whom nothing is wanted, with a plan or without one; `busy` ones are judged later."""
+        wanting = {each.project for each in plan.projects if each.operations}
+        with self._lock:
+            for project_name in self._applied.keys() - wanting - set(busy):
+                del self._applied[project_name]
+
     def may_apply(self, plan: ProjectPlan) -> bool:
         """Whether there is something to apply that was not just applied twice in a row."""
+        if not plan.operations:
+            return False
         with self._lock:
-            if not plan.operations:
-                self._applied.pop(plan.project, None)
-                return False
             digest, count = self._applied.get(plan.project, ("", 0))
             return digest != plan.digest or count < LIMIT
 

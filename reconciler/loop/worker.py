@@ -147,6 +147,7 @@ class Worker:
         while it was looked at, and is dirty again at the end of that run. No more than there are free
         workers, those first that ran longest ago: a plan that waited for a worker would be stale.
         """
+        self._convergence.settle(plan, busy=busy)
         free = self._parts.apply_workers - len(self._parts.queue.in_flight())
         for each in sorted(plan.projects, key=lambda one: self._ran_at.get(one.project, 0.0)):
             if free <= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconciler.loop.convergence import Convergence
 from reconciler.model.condition import Condition, Health, Reason, Verdict
 from reconciler.model.operation import Cause, RemoveNetwork
-from reconciler.model.plan import ProjectPlan
+from reconciler.model.plan import Plan, ProjectPlan
 
 HEALTHY = Verdict(Health.HEALTHY, (Condition("Ready", "True", Reason.LIVE, "r1 serves"),))
 
@@ -37,7 +37,24 @@ def test_a_look_with_nothing_to_do_in_between_forgets_the_count() -> None:
     for _ in range(3):
         assert convergence.may_apply(plan_of("a"))
         convergence.applied(plan_of("a"), clean=True)
-        assert not convergence.may_apply(plan_of())
+        convergence.settle(Plan("main@1", (plan_of(),)), busy=())
+
+
+def test_a_plan_that_is_not_there_any_more_is_forgotten_too() -> None:
+    """The platform has none while its routes are as they should be."""
+    convergence = Convergence()
+    for _ in range(3):
+        assert convergence.may_apply(plan_of("a"))
+        convergence.applied(plan_of("a"), clean=True)
+        convergence.settle(Plan("main@1", ()), busy=())
+
+
+def test_a_look_in_the_middle_of_a_run_forgets_nothing() -> None:
+    convergence = Convergence()
+    for _ in range(2):
+        convergence.applied(plan_of("a"), clean=True)
+        convergence.settle(Plan("main@1", (plan_of(),)), busy=("shop",))
+    assert not convergence.may_apply(plan_of("a"))
 
 
 def test_runs_that_failed_do_not_count() -> None:
