@@ -1,0 +1,37 @@
+"""`python -m bench`: every figure of README.md's table, each beside its baseline and taken in turn with it.
+
+Run by `make bench`. Exit status 1 where a bound that must hold was missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench import deploying
+from bench.measure import Report
+from bench.place import place
+
+PARTS = ("deploy", "pass", "idle")
+
+
+def main() -> int:
+    options = _options()
+    report = Report()
+    with place() as here:
+        if "deploy" in options.only:
+            deploying.measure(here, report, rounds=3 if options.quick else 9)
+    report.title("Missed: " + "; ".join(report.missed) if report.missed else "Every bound holds.")
+    return 1 if report.missed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="3 rounds, shorter idle time")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some of the parts")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[10, 50, 150], help="numbers of running apps")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
