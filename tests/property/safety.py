@@ -59,7 +59,9 @@ class Safety:
         owned = {name for name, row in world.rows.items() if row.live or row.open or row.last_ended}
         owned |= set(world.upstreams)
         owned |= {each.project for each in (*world.networks.values(), *world.images.values()) if each.project}
-        owned |= {each.identity.project for each in world.containers.values() if each.id in world.inventory and each.identity}
+        owned |= {
+            each.identity.project for each in world.containers.values() if each.id in world.inventory and each.identity
+        }
         left = owned - world.desired.names
         many = len(left) >= 2 and (left == owned or 3 * len(left) > len(owned))
         self.gated = left if many and world.desired.complete else set()
@@ -147,7 +149,11 @@ class Safety:
 
     def _switch(self, op: ops.WriteUpstream) -> None:
         container = next(
-            (each for each in self.world.containers.values() if op.port in each.host_ports and each.id in self.world.ours),
+            (
+                each
+                for each in self.world.containers.values()
+                if op.port in each.host_ports and each.id in self.world.ours
+            ),
             None,
         )
         self._hold(container is not None, f"{op.project} is pointed at port {op.port}, which nobody serves (2)")
@@ -159,7 +165,8 @@ class Safety:
         self._hold(live or self._has_passed(container), f"{op.project} is pointed at {container.name} unchecked (2)")
         good = self._good_one(op.project)
         self._hold(
-            container.state == "running" or good is None, f"{op.project} is pointed at {container.name}, which is down (2)"
+            container.state == "running" or good is None,
+            f"{op.project} is pointed at {container.name}, which is down (2)",
         )
 
     def _remove_upstream(self, op: ops.RemoveUpstream) -> None:
@@ -192,7 +199,9 @@ class Safety:
         return world.row(project).adopted or any(
             each.id in world.ours and each.id not in world.inventory
             for each in world.containers.values()
-            if each.identity is not None and each.identity.project == project and each.name == each.identity.container_name
+            if each.identity is not None
+            and each.identity.project == project
+            and each.name == each.identity.container_name
         )
 
     # ---- questions ---------------------------------------------------------------------
@@ -224,7 +233,9 @@ def at_rest(world: World) -> None:
     again = world.plan()
     _that(again.is_empty, "an empty plan did not stay empty (11)")
     verdicts = [(each.project, each.verdict, each.retry_at) for each in plan.projects]
-    _that(verdicts == [(each.project, each.verdict, each.retry_at) for each in again.projects], "words changed alone (11)")
+    _that(
+        verdicts == [(each.project, each.verdict, each.retry_at) for each in again.projects], "words changed alone (11)"
+    )
     for wanted in world.desired.projects:
         if wanted.commit is not None and wanted.commit.sha not in world.faults:
             _is_served(world, wanted.name, (wanted.source_key, wanted.config_digest))
@@ -276,4 +287,3 @@ def approve(world: World, safety: Safety, project: str) -> None:
     if waiting is not None:
         world.approved.add(waiting.digest)
         safety.approved_by_people.add(project)
-

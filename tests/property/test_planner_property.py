@@ -165,7 +165,9 @@ class Server(RuleBasedStateMachine):
 
     @rule(
         index=numbers,
-        what=st.sampled_from(["kill", "remove", "memory", "pause", "rename", "policy", "dead", "restarting", "network"]),
+        what=st.sampled_from(
+            ["kill", "remove", "memory", "pause", "rename", "policy", "dead", "restarting", "network"]
+        ),
     )
     def container(self, index: int, what: str) -> None:
         ours = sorted(each.name for each in self.world.containers.values() if each.id in self.world.ours)
