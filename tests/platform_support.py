@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -83,9 +84,8 @@ def wait_for(question: Callable[[], T | None], what: str, *, timeout_s: float = 
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now, below the range from which the kernel gives ports out."""
-    first, last = int(os.environ.get("GITSTEAD_TEST_PORTS", "0") or 0), 0
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = first or 10000 + worker * 600
+    first = int(os.environ.get("GITSTEAD_TEST_PORTS") or 10000) + worker * 600
     last = first + 600
     found: list[int] = []
     for port in range(first + (os.getpid() * 7 + time.monotonic_ns() // 1000) % 500, last + 500):
@@ -109,6 +109,39 @@ def docker(*words: str, check: bool = True) -> str:
     done = subprocess.run(["docker", *words], capture_output=True, text=True)
     assert not check or done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
     return done.stdout.strip()
+
+
+def inspect(container: str) -> dict[str, Any]:
+    return dict(json.loads(docker("inspect", container))[0])
+
+
+def started(container: str) -> tuple[str, str]:
+    """(id, time of its start) of a container."""
+    found = inspect(container)
+    return found["Id"], found["State"]["StartedAt"]
+
+
+@contextlib.contextmanager
+def under_load(platform: Platform, *hosts: str) -> Iterator[list[tuple[int, str]]]:
+    """Steady requests to each host; the list of those that did not answer 200."""
+    failures: list[tuple[int, str]] = []
+    done = threading.Event()
+
+    def ask(host: str) -> None:
+        while not done.is_set():
+            status, body = platform.get(host)
+            if status != 200:
+                failures.append((status, body))
+
+    askers = [threading.Thread(target=ask, args=(host,)) for host in hosts for _ in range(2)]
+    for each in askers:
+        each.start()
+    try:
+        yield failures
+    finally:
+        done.set()
+        for each in askers:
+            each.join()
 
 
 @dataclass
@@ -195,6 +228,16 @@ class Platform:
         return self.platform_repo.push(
             {f"projects/{name}.yaml": self.spec(name, text, **keys)}, message or f"Spec of {name}"
         )
+
+    def deploy(self, *names: str, version: str = "v1", **keys: Any) -> None:
+        """An app repository and a spec of each name, the platform started, and all of them Healthy."""
+        for name in names:
+            self.app(name, version)
+        self.platform_repo.push({f"projects/{name}.yaml": self.spec(name, **keys) for name in names}, "Specs")
+        self.start()
+        for name in names:
+            self.answers(name, version)
+            self.healthy(name)
 
     # ---- the process -----------------------------------------------------------------------
 
@@ -300,6 +343,34 @@ class Platform:
     def events(self, name: str) -> list[str]:
         with self.queries() as queries:
             return [each.text for each in queries.events(name)]
+
+    def told(self, name: str, text: str, *, timeout_s: float = DEADLINE_S) -> str:
+        """Wait for `drift` in the history of `name` whose sentence has `text`; the sentence."""
+
+        def question() -> str | None:
+            with self.queries() as queries:
+                found = [each.text for each in queries.events(name) if each.kind == "drift" and text in each.text]
+            return found[0] if found else None
+
+        try:
+            return wait_for(question, f"history of {name or 'the platform'} tells {text!r}", timeout_s=timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.events(name)}\n{self.log()[-3000:]}") from None
+
+    def looks(self, count: int = 2) -> None:
+        """Have everything looked at anew `count` times: whatever a pass would do now has begun."""
+        for _ in range(count):
+            before = time.time()
+            self.cli("sync")
+            wait_for(lambda: (self.beat() or {}).get("looked_at", 0) > before, "a look")  # noqa: B023
+
+    def ids(self, *names: str) -> dict[str, tuple[str, str]]:
+        """Container name to (id, time of its start) of what runs of ours: equal means untouched."""
+        return {each: started(each) for name in names or ("",) for each in self.containers(name, running=True)}
+
+    @property
+    def admin_socket(self) -> Path:
+        return self.state / "caddy" / "admin.sock"
 
     def get(self, host: str, path: str = "/", *, timeout_s: float = 5.0) -> tuple[int, str]:
         """(status, body) through Caddy; (0, reason) where no answer came."""
