@@ -15,9 +15,12 @@ from reconciler.model.observed import Observed
 
 
 class Heartbeat:
+    """`beats` counts what was written since the start."""
+
     def __init__(self, path: Path, *, instance: str) -> None:
         self._path, self._instance = path, instance
         self._git_checked_at = 0.0
+        self.beats = 0
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
 
     def git_checked(self, at: float) -> None:
@@ -57,6 +60,7 @@ class Heartbeat:
         temporary.write_text(json.dumps(values))
         temporary.chmod(0o644)
         temporary.replace(self._path)
+        self.beats += 1
 
 
 def read_heartbeat(path: Path) -> dict[str, object] | None:

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import structlog
 
 from reconciler.adapters.caddy_process import CaddyProcess
 from reconciler.adapters.processes import inherited, start_daemon
+from reconciler.adapters.service_manager import ServiceManager
 from reconciler.bootstrap.platform import Platform, build
 from reconciler.bootstrap.state import only_reconciler, prepare_state
 from reconciler.errors import GitsteadError
@@ -84,12 +86,35 @@ class WebChild:
             return True
 
 
-def serve(settings: Settings, *, web: bool, say: Say, ready: Callable[[], None] | None = None) -> None:
-    """Run until SIGINT or SIGTERM. `ready` is called once everything has started.
+@dataclass
+class Pulse:
+    """Passes the reconciler's beats on to the service manager, whose watchdog restarts a wedged one."""
 
-    Raises HostUnfit where another reconciler has the state folder, and what starting Caddy raises.
+    manager: ServiceManager
+    platform: Platform
+    told: int = 0
+
+    def pass_on(self) -> None:
+        if self.platform.heartbeat.beats != self.told:
+            self.told = self.platform.heartbeat.beats
+            self.manager.alive()
+
+
+def serve(
+    settings: Settings,
+    *,
+    web: bool,
+    say: Say,
+    ready: Callable[[], None] | None = None,
+    log_to: TextIO | None = None,
+) -> None:
+    """Run until SIGINT or SIGTERM. `ready` is called, in a thread of its own, once everything has started.
+
+    `log_to` takes the log in place of standard error. Raises HostUnfit where another reconciler has the
+    state folder, and what starting Caddy raises.
     """
-    configure_logging(level=settings.log_level, form=settings.log_format)
+    configure_logging(level=settings.log_level, form=settings.log_format, stream=log_to)
+    manager = ServiceManager(settings.notify_socket)
     host = prepare_state(settings)
     with only_reconciler(settings), _signals() as stopping:
         caddy = _caddy(settings)
@@ -102,12 +127,16 @@ def serve(settings: Settings, *, web: bool, say: Say, ready: Callable[[], None] 
         if web:
             child.ensure()
             say(f"Status page http://{settings.status_host}:{settings.status_port}")
+        pulse = Pulse(manager, platform)
+        manager.ready()
         if ready is not None:
             threading.Thread(target=ready, name="ready", daemon=True).start()
         try:
             while not stopping.wait(WATCH_S) and loop.is_alive():
                 _keep_up(platform, caddy, child if web else None)
+                pulse.pass_on()
         finally:
+            manager.stopping()
             platform.stop()
             child.stop()
             loop.join()

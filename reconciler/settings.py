@@ -28,7 +28,8 @@ class Settings:
     one as a child with a socket in the state folder. `local_paths` are the folders of this host
     under which repositories may lie. `docker_host` None means the engine's default socket.
     `runtime` is a folder on tmpfs for liveness. `failpoint` is for the chaos tests alone: the
-    place at which the process ends itself (see `apply.failpoints`).
+    place at which the process ends itself (see `apply.failpoints`). `notify_socket` is where systemd
+    wants to hear how we fare.
     """
 
     state: Path
@@ -52,6 +53,7 @@ class Settings:
     log_format: LogFormat = "console"
     runtime: Path = Path("/run/gitstead")
     failpoint: str = ""
+    notify_socket: str = ""
 
     @property
     def admin_socket(self) -> Path:
@@ -131,6 +133,8 @@ def load_settings(environ: Mapping[str, str], *, host_file: Path | None = None) 
     values |= _from_environment(environ)
     if environ.get("DOCKER_HOST"):
         values.setdefault("docker_host", environ["DOCKER_HOST"])
+    if environ.get("NOTIFY_SOCKET"):
+        values.setdefault("notify_socket", environ["NOTIFY_SOCKET"])
     values.setdefault("state", Path("/var/lib/gitstead"))
     return Settings(**values)
 

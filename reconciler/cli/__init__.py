@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import check, follow, run, show
+from reconciler.demo.commands import demo
 from reconciler.errors import GitsteadError
 from reconciler.host.commands import base_image, doctor
 from reconciler.settings import load_settings
@@ -54,5 +55,6 @@ for command in (
     check.plan,
     doctor,
     base_image,
+    demo,
 ):
     main.add_command(command)
