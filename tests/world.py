@@ -108,9 +108,7 @@ class World:
     # ---- what a pass is given ----------------------------------------------------------
 
     def observe(self) -> Observed:
-        engine = Engine(
-            tuple(self.containers.values()), tuple(self.images.values()), tuple(self.networks.values())
-        )
+        engine = Engine(tuple(self.containers.values()), tuple(self.images.values()), tuple(self.networks.values()))
         return Observed(
             at=self.now,
             engine=engine if self.engine_up else None,
@@ -209,7 +207,9 @@ class World:
         return f"{prefix}{self._ids}"
 
     def _ports_in_use(self) -> set[int]:
-        return {port for each in self.containers.values() if each.state in ("running", "paused") for port in each.host_ports}
+        return {
+            port for each in self.containers.values() if each.state in ("running", "paused") for port in each.host_ports
+        }
 
     # ---- jobs --------------------------------------------------------------------------
 
@@ -649,7 +649,9 @@ def settle(
 
 
 def _texts(plan: Plan) -> list[str]:
-    return [f"{each.verb} {each.sentence} ({each.cause.text})" for project in plan.projects for each in project.operations]
+    return [
+        f"{each.verb} {each.sentence} ({each.cause.text})" for project in plan.projects for each in project.operations
+    ]
 
 
 def names(operations: Iterable[ops.Operation]) -> list[str]:

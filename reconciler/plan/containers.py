@@ -29,6 +29,7 @@ from reconciler.plan.view import View, identity
 
 STOPPED = ("exited", "dead", "created")
 STOP_GRACE_S = 10.0
+HAD_VISITORS = (Reason.ROUTE_NOT_VERIFIED, Reason.DEADLINE_EXCEEDED)
 Timed = tuple[tuple[Operation, ...], float]
 
 
@@ -198,7 +199,7 @@ def _drained_at(view: View, container: Container) -> float:
         return view.past.draining[number]
     if _is_unknown(view, container) and live is not None:
         return live.live_at + view.drain_s
-    if last is not None and last.number == number and last.reason == Reason.ROUTE_NOT_VERIFIED:
+    if last is not None and last.number == number and last.reason in HAD_VISITORS:
         until = last.ended_at + view.drain_s
         return until if view.now < until else 0.0
     return 0.0

@@ -114,6 +114,8 @@ def how_it_ended(container: Container | None) -> str:
         return f"its container was {container.state} from outside"
     if container.oom_killed:
         return f"the app was ended for using more than its memory ({container.settings.memory_bytes // 2**20}m)"
-    words = {127: " (command not found)", 126: " (command cannot be executed)", 137: " (killed)", 139: " (crashed)"}
+    if container.exit_code in SIGNALLED:
+        return f"the app was ended from outside (exit code {container.exit_code})"
+    words = {127: " (command not found)", 126: " (command cannot be executed)", 139: " (crashed)"}
     detail = f": {container.error}" if container.error else ""
     return f"the app ended by itself with exit code {container.exit_code}{words.get(container.exit_code, '')}{detail}"

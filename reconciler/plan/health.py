@@ -21,12 +21,16 @@ from reconciler.plan.view import View, identity
 
 @dataclass(frozen=True)
 class Planned:
-    """What the other passes decided for the project: the verdict speaks about that too."""
+    """What the other passes decided for the project: the verdict speaks about that too.
+
+    `taken_over` is the name of a container that is adopted just now.
+    """
 
     opening: Opening = field(default_factory=Opening)
     repair: Repair = field(default_factory=Repair)
     waiting: Waiting | None = None
     orphan: bool = False
+    taken_over: str = ""
 
 
 def unknown(reason: Reason, message: str) -> Verdict:
@@ -105,7 +109,8 @@ def _trouble(view: View) -> Iterable[Part]:
         return
     message = f"{trouble.resource}: {trouble.message}"
     if trouble.retryable:
-        yield Health.DEGRADED, Condition("Reconciling", "True", Reason.RETRYING, message)
+        text = f"{message.rstrip('.')}. It is tried again by itself"
+        yield Health.DEGRADED, Condition("Reconciling", "True", Reason.RETRYING, text)
         return
     reason = Reason(trouble.reason) if trouble.reason in set(Reason) else Reason.OPERATION_FAILED
     yield Health.DEGRADED, Condition("Stalled", "True", reason, message)
@@ -123,6 +128,9 @@ def _attempt(view: View) -> Iterable[Part]:
 
 def _serving(view: View, planned: Planned) -> Part:
     live = view.past.live
+    if planned.taken_over:
+        message = f"{planned.taken_over} runs and is taken over, untouched: this store did not know it"
+        return Health.PROGRESSING, _not_ready(Reason.ADOPTED, message)
     if live is None:
         message = "no release has gone live yet"
         return Health.MISSING if not view.past.open else Health.PROGRESSING, _not_ready(Reason.NEVER_DEPLOYED, message)

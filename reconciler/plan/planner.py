@@ -114,8 +114,10 @@ def _platform_plan(world: World, gone: frozenset[str]) -> tuple[ProjectPlan, ...
 
 def _project_plan(view: View, slots: _Slots) -> ProjectPlan:
     taken_over, end = adoption(view), trouble.end(view)
-    if taken_over is not None or end:
-        return _joined(view, steps=(taken_over,) if taken_over is not None else end)
+    if taken_over is not None:
+        return _joined(view, steps=(taken_over,), planned=Planned(taken_over=taken_over.identity.container_name))
+    if end:
+        return _joined(view, steps=end)
     repair, cleared, due = _kept(view)
     opening = Opening()
     if view.past.open is not None:
@@ -132,7 +134,8 @@ def _project_plan(view: View, slots: _Slots) -> ProjectPlan:
 def _orphan_plan(view: View, waiting: Waiting | None) -> ProjectPlan:
     taken_over = adoption(view)
     if taken_over is not None:
-        return _joined(view, steps=(taken_over,), planned=Planned(orphan=True))
+        planned = Planned(taken_over=taken_over.identity.container_name, orphan=True)
+        return _joined(view, steps=(taken_over,), planned=planned)
     if waiting is not None:
         repair, cleared, due = _kept(view)
         planned = Planned(repair=repair, waiting=waiting, orphan=True)

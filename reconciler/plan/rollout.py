@@ -151,18 +151,26 @@ def start(view: View, deployment: Deployment) -> tuple[Operation, ...]:
     """Go on in `starting`: an earlier run stopped somewhere between create and start."""
     container = view.container_of(deployment.number)
     if container is None:
-        return _first_start(view, deployment, deployment.release, deployment.image_id)
+        return _start_again(view, deployment)
     if container.state == "removing":
         return ()
     if container.state not in ("created", "exited", "dead"):
         return _probe(view, deployment, identity(container))
     if container.state == "dead" or port_is_taken(view, container):
         removal = RemoveContainer(**about(view, deployment), container_id=container.id, container=container.name)
-        return (removal, *_first_start(view, deployment, deployment.release, deployment.image_id))
+        return (removal, *_start_again(view, deployment))
     return (
         start_operation(container, cause_of(deployment)),
         *_probe(view, deployment, identity(container)),
     )
+
+
+def _start_again(view: View, deployment: Deployment) -> tuple[Operation, ...]:
+    if view.has_image(deployment.image_id):
+        return _first_start(view, deployment, deployment.release, deployment.image_id)
+    message = f"the image of r{deployment.release} was removed while it was being started"
+    hint = "It is built again by itself"
+    return ending.failed(view, deployment, Reason.START_FAILED, message, hint=hint, retryable=True)
 
 
 def _first_start(view: View, deployment: Deployment, release: int, image_id: str) -> tuple[Operation, ...]:

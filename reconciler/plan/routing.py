@@ -1,7 +1,8 @@
 """Which hosts Caddy should route to whom, and whether our part of its configuration says so.
 
 One pass of `planner` for the platform as a whole; pure. A project is routed from its first
-upstream file on: never before it, since a missing file is a 502.
+upstream file on: never before it, since a missing file is a 502. A file that is lost later is
+written again; the route stays, since each change of Caddy's configuration cuts connections.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ def wanted_hosts(world: World, gone: frozenset[str]) -> Hosts:
     A project whose spec cannot be read, and one whose removal waits, keeps the hosts it has.
     """
     pairs: dict[str, str] = {}
+    found = world.observed.routes.hosts if world.observed.routes else ()
+    routed = {project_name for _, project_name in found if world.history.of(project_name).live is not None}
     for project in world.desired.projects:
-        if project.name in world.observed.upstreams:
+        if project.name in world.observed.upstreams or project.name in routed:
             pairs.update(dict.fromkeys(project.spec.domains, project.name))
     known = {project.name for project in world.desired.projects}
-    for host, project_name in world.observed.routes.hosts if world.observed.routes else ():
+    for host, project_name in found:
         stays = project_name not in known and project_name not in gone
-        if stays and project_name in world.observed.upstreams:
+        if stays and (project_name in world.observed.upstreams or project_name in routed):
             pairs.setdefault(host, project_name)
     return tuple(sorted(pairs.items()))
 

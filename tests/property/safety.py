@@ -227,6 +227,15 @@ class Safety:
 
 def at_rest(world: World) -> None:
     """After quiet: each wanted, buildable project is served by exactly its wanted release, and nothing is left over."""
+    for wanted in world.desired.projects:
+        if wanted.commit is not None and wanted.commit.sha not in world.faults:
+            _is_served(world, wanted.name, (wanted.source_key, wanted.config_digest))
+    for row in world.rows.values():
+        _that(not row.open, "a half-open deployment is left (4)")
+    for container in world.containers.values():
+        if container.id in world.inventory and container.identity is not None:
+            _is_accounted_for(world, container)
+
     plan = world.plan()
     _that(plan.is_empty, "not at rest")
     world.now += 0.25
@@ -236,14 +245,6 @@ def at_rest(world: World) -> None:
     _that(
         verdicts == [(each.project, each.verdict, each.retry_at) for each in again.projects], "words changed alone (11)"
     )
-    for wanted in world.desired.projects:
-        if wanted.commit is not None and wanted.commit.sha not in world.faults:
-            _is_served(world, wanted.name, (wanted.source_key, wanted.config_digest))
-    for row in world.rows.values():
-        _that(not row.open, "a half-open deployment is left (4)")
-    for container in world.containers.values():
-        if container.id in world.inventory and container.identity is not None:
-            _is_accounted_for(world, container)
 
 
 def _is_served(world: World, project: str, keys: tuple[str, str]) -> None:
