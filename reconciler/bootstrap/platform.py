@@ -50,6 +50,7 @@ log = structlog.get_logger(__name__)
 class Platform:
     """One reconciler with its threads; made by `build`, run by `gitstead up`."""
 
+    parts: Parts
     worker: Worker
     jobs: Jobs
     store: Store
@@ -164,6 +165,7 @@ def build(settings: Settings, host: Host) -> Platform:
         clock=clock,
     )
     return Platform(
+        parts=parts,
         worker=Worker(parts),
         jobs=jobs,
         store=store,

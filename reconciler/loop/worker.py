@@ -104,7 +104,7 @@ class Worker:
         request_id = next((mark.request_id for mark in marks.values() if mark.request_id), "") or new_request_id()
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                self._look(marks, request_id)
+                self.look(marks, request_id)
             except GitsteadError as error:
                 log.warning("look.failed", reason=error.reason, message=str(error))
                 self._back_off(marks)
@@ -116,7 +116,8 @@ class Worker:
         self._parts.queue.give_back(marks)
         self._stop.wait(PAUSE_AFTER_ERROR_S)
 
-    def _look(self, marks: Mapping[str, Mark], request_id: str) -> None:
+    def look(self, marks: Mapping[str, Mark], request_id: str) -> None:
+        """One pass over everything: read, plan, hand out, tell. `marks` say which repositories to ask first."""
         parts = self._parts
         if ALL in marks:
             parts.engine.forget_cache()
