@@ -24,6 +24,7 @@ from reconciler.model.operation import (
     OpenDeployment,
     Operation,
     RemoveContainer,
+    RetireProject,
 )
 from reconciler.model.plan import ProjectPlan
 
@@ -69,7 +70,7 @@ class Runs:
 
     def _apply(self, plan: ProjectPlan, request_id: str) -> bool:
         applied = self.executor.apply(plan, request_id=request_id)
-        self._tell_drift(plan.project, applied)
+        self._tell_history(plan.project, applied)
         for operation in applied.done:
             self._keep_commits(operation)
             _log_outcome(operation)
@@ -87,10 +88,12 @@ class Runs:
         )
         return False
 
-    def _tell_drift(self, project_name: str, applied: Applied) -> None:
-        causes = dict.fromkeys(each.cause.text for each in applied.done if each.cause.kind == "drift")
-        for text in causes:
-            self.recorder.record_event(project_name, "drift", text, now=self.clock(), reason=text)
+    def _tell_history(self, project_name: str, applied: Applied) -> None:
+        """What no row of a deployment tells: what was put back, and that the project was removed."""
+        causes = {each.cause.text: "drift" for each in applied.done if each.cause.kind == "drift"}
+        causes |= {each.cause.text: "removed" for each in applied.done if isinstance(each, RetireProject)}
+        for text, kind in causes.items():
+            self.recorder.record_event(project_name, kind, text, now=self.clock(), reason=text)
 
     def _keep_commits(self, operation: Operation) -> None:
         """Invariant 3: both commits of what is live, kept or under way stay reachable."""
