@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import deploying
+from bench import deploying, passing
 from bench.measure import Report
 from bench.place import place
 
@@ -21,6 +21,10 @@ def main() -> int:
     with place() as here:
         if "deploy" in options.only:
             deploying.measure(here, report, rounds=3 if options.quick else 9)
+        if "pass" in options.only or "idle" in options.only:
+            idle_s = (30.0 if options.quick else 60.0) if "idle" in options.only else 0.0
+            rounds = (3 if options.quick else 9) if "pass" in options.only else 0
+            passing.measure(here, report, sizes=options.sizes, rounds=rounds, idle_s=idle_s)
     report.title("Missed: " + "; ".join(report.missed) if report.missed else "Every bound holds.")
     return 1 if report.missed else 0
 

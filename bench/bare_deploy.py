@@ -74,7 +74,12 @@ class Script:
         if self.old:
             self.api.remove_container(self.old, force=True)
             self.old = ""
+        shutil.rmtree(self._context, ignore_errors=True)
         return {}
+
+    @property
+    def _context(self) -> Path:
+        return Path(self.config.folder, "context")
 
     def _fetch(self, name: str, address: str) -> None:
         mirror = self._mirror(name)
@@ -89,15 +94,20 @@ class Script:
         return commit.tree
 
     def _export(self) -> None:
-        context = Path(self.config.folder, "context")
-        shutil.rmtree(context, ignore_errors=True)
-        _write(self._tree("app"), context)
+        _write(self._tree("app"), self._context)
 
     def _build(self) -> None:
         id_file = Path(self.config.folder, "image-id")
         options = ["--progress=rawjson", "--provenance=false", "--sbom=false", "--builder=default"]
-        argv = [self.config.buildx, "build", *options, f"--iidfile={id_file}", f"--tag={self.config.image}", f"--label={self.config.label}"]
-        subprocess.run([*argv, f"{self.config.folder}/context"], check=True, capture_output=True)
+        argv = [
+            self.config.buildx,
+            "build",
+            *options,
+            f"--iidfile={id_file}",
+            f"--tag={self.config.image}",
+            f"--label={self.config.label}",
+        ]
+        subprocess.run([*argv, str(self._context)], check=True, capture_output=True)
         self.image_id = id_file.read_text().strip()
 
     def _env(self) -> dict[str, str]:

@@ -42,4 +42,3 @@ def app_files(base: str, version: str) -> Mapping[str, str | bytes | None]:
     """A repository of about fifty files whose page begins with `version`."""
     others = {f"src/file{number:02}.txt": f"file {number}\n" * 40 for number in range(_OTHER_FILES)}
     return {"Dockerfile": f"FROM {base}\nCOPY . /app\n", "version": f"{version}\n", **others}
-

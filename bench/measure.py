@@ -51,7 +51,7 @@ def in_turn(variants: Mapping[str, Variant], rounds: int, *, warm_up: int = 1) -
     gauge: list[float] = []
     for number in range(rounds):
         gauge.append(gauge_ms())
-        names = list(variants) if number % 2 == 0 else list(reversed(variants))
+        names = list(variants) if number % 2 == 0 else list(variants)[::-1]
         for name in names:
             values[name].append(variants[name]())
     return Rounds(values, gauge)
