@@ -175,6 +175,7 @@ def test_a_failed_deployment_leads_with_reason_and_hint(world: World, client: Fl
     assert page.index("BuildFailed") < page.index("no version of") < page.index("gitstead retry guest")
     assert page.index("gitstead retry guest") < page.index("Build log") < page.index("Operations")
     assert ">r4</a> serves" in page
+    assert '<li class="broke">\n<span>building</span>' in page
     assert '<span class="t-red">ERROR</span> no flsk' in page
     assert '<details open data-step="3/6 RUN pip install">' in page
     assert '<details data-step="2/6 COPY . .">' in page

@@ -119,7 +119,6 @@
     const below = () => log.getBoundingClientRect().bottom - innerHeight + 24;
     const sawTheEnd = below() <= 80;
     for (const line of lines) {
-      if (line.number <= Number(log.dataset.after)) continue;
       const list = step(log, line.step);
       const item = element("li", line.stream);
       item.id = `L${line.number}`;
