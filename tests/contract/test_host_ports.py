@@ -32,6 +32,13 @@ def test_a_listener_on_any_address_is_seen_and_keeps_the_port_from_us(listener: 
     assert host_ports.owner_of(port) == Path("/proc/self/comm").read_text().strip()
 
 
+def test_the_kernel_and_its_tables_name_the_same_listeners(listener: socket.socket) -> None:
+    """The tables are the way where netlink is not to be had."""
+    port = listener.getsockname()[1]
+    assert port in host_ports.listening(Path("/proc"))
+    assert port in host_ports.listening()
+
+
 def test_a_free_port_can_be_bound_again_and_again() -> None:
     port = free_port()
     assert host_ports.bind_test(port)
