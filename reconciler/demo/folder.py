@@ -1,6 +1,6 @@
 """Where everything of one demo lies, and whether a folder is one.
 
-Called by `session`, `reset`, `repositories` and `tricks`. It must not write into a folder that holds
+Used by every module of the demo. It must not write into a folder that holds
 anything else, nor remove what the demo did not make.
 """
 
@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.bootstrap.state import only_reconciler
 from reconciler.errors import HostUnfit
+from reconciler.settings import Settings
 
 PROJECTS = ("hello", "guest", "clock")
 _MARKER = ".gitstead-demo"
@@ -143,6 +147,22 @@ def require_owner(folder: DemoFolder) -> None:
             expected="the same user at each start",
             remedy="Run it as that user, or choose another --folder",
         )
+
+
+@contextmanager
+def stopped(folder: DemoFolder) -> Iterator[None]:
+    """Hold the demo for this process, so that it does not run meanwhile. Raises HostUnfit where it does."""
+    with ExitStack() as held:
+        try:
+            if folder.state.is_dir():
+                held.enter_context(only_reconciler(Settings(state=folder.state)))
+        except HostUnfit as error:
+            raise HostUnfit(
+                f"the demo in {folder.path} runs already: {error.what}",
+                expected="one that is stopped",
+                remedy="Press Ctrl-C in its terminal, or choose another --folder",
+            ) from error
+        yield
 
 
 def remove_folder(folder: DemoFolder) -> list[str]:

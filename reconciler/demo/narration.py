@@ -31,6 +31,8 @@ def described(status: ProjectStatus) -> str:
     if status.under_way:
         doing = f"d{status.under_way} {_DOING.get(State(status.under_way_state), status.under_way_state)}"
         return f"{doing} ({lead})" if status.health == Health.DEGRADED else doing
+    if status.health == Health.MISSING and not status.deployment:
+        return ""
     return f"{status.health}: {lead}" if lead else ""
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from reconciler.adapters.caddy_process import CaddyProcess
 from reconciler.adapters.docker_engine import DockerEngine
 from reconciler.adapters.process_marks import end_marked, marked_pids
-from reconciler.bootstrap.state import only_reconciler
-from reconciler.demo.folder import DemoFolder, remove_folder, require_demo
+from reconciler.demo.folder import DemoFolder, remove_folder, require_demo, stopped
 from reconciler.demo.host_file import demo_settings
 from reconciler.errors import EngineUnavailable, GitsteadError
 from reconciler.settings import Settings
@@ -28,10 +27,9 @@ def remove_demo(folder: DemoFolder, base: Settings, say: Say) -> None:
     """
     require_demo(folder)
     settings = demo_settings(folder, base)
-    if settings.state.is_dir():
-        with only_reconciler(settings):
-            _remove_platform(settings, say)
-    left = remove_folder(folder)
+    with stopped(folder):
+        _remove_platform(settings, say)
+        left = remove_folder(folder)
     if left:
         say(f"Kept the folder {folder.path}, since the demo did not make: {', '.join(left)}")
     else:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from reconciler.adapters.docker_engine import DockerEngine
-from reconciler.bootstrap.state import only_reconciler
-from reconciler.demo.folder import DemoFolder, open_folder
+from reconciler.demo.folder import DemoFolder, open_folder, stopped
 from reconciler.demo.host_file import write_host_file
 from reconciler.demo.repositories import make_repositories
 from reconciler.demo.reset import remove_demo
@@ -60,10 +59,10 @@ class Demo:
             self._tear_down()
 
     def _serve(self, *, is_new: bool) -> None:
-        self._refuse_running()
-        self._make(is_new=is_new)
-        settings = write_host_file(self.folder, self.base, self.say)
-        write_scripts(self.folder)
+        with stopped(self.folder):  # a demo that runs goes by the files that are written here
+            self._make(is_new=is_new)
+            settings = write_host_file(self.folder, self.base, self.say)
+            write_scripts(self.folder)
         self._need_engine(settings)
         watcher = Watcher(settings, self.say)
         with self._log() as log:
@@ -105,12 +104,6 @@ class Demo:
             return 1
         self.say(f"All apps and the status page answered after {self._settled.took_s:.0f}s.")
         return 0
-
-    def _refuse_running(self) -> None:
-        """Before the host file is written anew: the demo that runs already goes by it."""
-        if self.folder.state.is_dir():
-            with only_reconciler(Settings(state=self.folder.state)):
-                return
 
     def _make(self, *, is_new: bool) -> None:
         if is_new:
