@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reconciler.history.queries import Queries
+from reconciler.history.requests import Inbox
 from reconciler.model.release import Deployment, State
 from reconciler.model.status import ProjectStatus
 
@@ -361,7 +362,9 @@ class Platform:
         """Have everything looked at anew `count` times: whatever a pass would do now has begun."""
         for _ in range(count):
             before = time.time()
-            self.cli("sync")
+            inbox = Inbox(self.state / "inbox" / "inbox.db")
+            inbox.leave_request("sync", "", by="a-test", now=before)
+            inbox.close(clean=False)
             wait_for(lambda: (self.beat() or {}).get("looked_at", 0) > before, "a look")  # noqa: B023
 
     def ids(self, *names: str) -> dict[str, tuple[str, str]]:
@@ -388,20 +391,26 @@ class Platform:
         """Wait until `<name>.localhost` answers 200 with `text`."""
         host = f"{name}.localhost"
         try:
-            wait_for(
-                lambda: self.get(host)[0] == 200 and self.get(host)[1].strip() == text,
-                f"{host} answers {text}",
-                timeout_s=timeout_s,
-            )
+            wait_for(lambda: self._says(host, text), f"{host} answers {text}", timeout_s=timeout_s)
         except AssertionError as error:
             raise AssertionError(
                 f"{error}; it answers {self.get(host)}\n{self.status(name)}\n{self.log()[-4000:]}"
             ) from None
 
+    def _says(self, host: str, text: str) -> bool:
+        self._refuse_failed()
+        status, body = self.get(host)
+        return status == 200 and body.strip() == text
+
+    def _refuse_failed(self) -> None:
+        """No use to wait for a process that could not start."""
+        assert self.process is None or (self.process.poll() or 0) <= 0, "gitstead up has failed"
+
     def healthy(self, name: str, *, timeout_s: float = DEADLINE_S) -> ProjectStatus:
         """Wait until the project is Healthy and nothing is under way."""
 
         def question() -> ProjectStatus | None:
+            self._refuse_failed()
             status = self.status(name)
             return status if status and status.health == "Healthy" and not status.under_way else None
 
