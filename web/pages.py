@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
@@ -17,7 +16,6 @@ from flask import Blueprint, Response, request, url_for
 from reconciler.history.logs import LogLine
 from reconciler.model.condition import Health
 from reconciler.model.release import Deployment, State
-from reconciler.model.status import ProjectStatus
 from web import finding, logview, present
 from web.rendering import now, page
 from web.store import Store, store
@@ -30,19 +28,6 @@ DEPLOYMENTS_SHOWN = 20
 EVENTS_SHOWN = 30
 _TEXT_LINES = 1000
 _NEEDS_A_LOOK = frozenset({Health.DEGRADED, Health.MISSING, Health.UNKNOWN})
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One printable fact: what Git asks, and what the host shows; "" where one says nothing."""
-
-    name: str
-    desired: str
-    observed: str
-
-    @property
-    def differs(self) -> bool:
-        return bool(self.desired and self.observed) and self.desired != self.observed
 
 
 @bp.get("/")
@@ -73,7 +58,6 @@ def project(name: str) -> Response:
         status=status,
         gone=finding.is_gone(status),
         diagnostics=complaints,
-        compared=_compared(status),
         under_way=under_way,
         under_way_entered=timings[status.under_way].entered if under_way else {},
         deployments=shown,
@@ -131,11 +115,6 @@ def _as_text(from_store: Store, found: Deployment) -> Iterator[str]:
 def _text_line(line: LogLine) -> str:
     mark = {"stderr": "err ", "system": "sys "}.get(line.stream, "    ")
     return f"{present.iso(line.at)} {mark}{plain(line.text)}\n"
-
-
-def _compared(status: ProjectStatus) -> list[Compared]:
-    names = dict.fromkeys((*status.desired, *status.observed))
-    return [Compared(name, status.desired.get(name, ""), status.observed.get(name, "")) for name in names]
 
 
 def _usual_build_s(from_store: Store, found: Deployment) -> float:
