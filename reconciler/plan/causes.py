@@ -1,4 +1,4 @@
-"""Says in words what changed between two sets of run settings.
+"""Says run settings, and what changed between two sets of them, in the words of the spec.
 
 Used by the passes that open deployments and by the page's diff; pure.
 """
@@ -34,3 +34,11 @@ def _word(text: str | None) -> str:
     if text is None:
         return "unset"
     return text if text else '""'
+
+
+def size(size_bytes: int) -> str:
+    """As a spec writes it: `1g`, `64m`; what is no whole number of MiB in bytes."""
+    for unit, letter in ((2**30, "g"), (2**20, "m")):
+        if size_bytes and size_bytes % unit == 0:
+            return f"{size_bytes // unit}{letter}"
+    return f"{size_bytes} bytes"

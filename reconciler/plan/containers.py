@@ -23,6 +23,7 @@ from reconciler.model.operation import (
 from reconciler.model.release import Deployment, State
 from reconciler.model.spec import RunSpec
 from reconciler.plan.backoff import repair_at
+from reconciler.plan.causes import size
 from reconciler.plan.creation import KEPT_POLICY, LIVE_POLICY, create, new_identity, port_is_taken, start_operation
 from reconciler.plan.rollout import no_port
 from reconciler.plan.view import View, identity
@@ -142,7 +143,7 @@ def drifted_fields(view: View, live: Deployment, run: RunSpec) -> tuple[str, ...
         return ()
     settings, who = container.settings, identity(container)
     compared = (
-        ("memory", _size(settings.memory_bytes), _size(run.memory_bytes)),
+        ("memory", size(settings.memory_bytes), size(run.memory_bytes)),
         ("cpus", f"{settings.cpus:g}", f"{run.cpus:g}"),
         ("pids", str(settings.pids), str(run.pids)),
         ("network", ", ".join(settings.networks) or "none", view.network),
@@ -150,10 +151,6 @@ def drifted_fields(view: View, live: Deployment, run: RunSpec) -> tuple[str, ...
         ("state", container.state, "running"),
     )
     return tuple(f"{field} {found} → {wanted}" for field, found, wanted in compared if found != wanted)
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes // 2**20}m" if size_bytes % 2**20 == 0 else f"{size_bytes} bytes"
 
 
 def leftovers(view: View) -> Timed:

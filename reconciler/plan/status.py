@@ -12,6 +12,7 @@ from reconciler.model.observed import Container, Observed
 from reconciler.model.plan import ProjectPlan
 from reconciler.model.release import History, State
 from reconciler.model.status import ProjectStatus
+from reconciler.plan.causes import size
 
 
 def status_of(
@@ -76,23 +77,28 @@ def _desired_facts(wanted: DesiredProject | None, desired: Desired) -> dict[str,
 
 
 def _observed_facts(observed: Observed, container: Container | None, project_name: str) -> dict[str, str]:
+    """Under the keys of what is desired where both can be known, so that a page can set them side by side."""
     facts: dict[str, str] = {}
     if observed.engine is None:
         facts["engine"] = f"unknown: {observed.engine_problem}"
     if container is not None:
         settings = container.settings
         facts |= {
+            "run.cpus": f"{settings.cpus:g}",
+            "run.memory": size(settings.memory_bytes),
+            "run.pids": str(settings.pids),
             "container": f"{container.name} {container.state}",
-            "limits": f"{settings.memory_bytes // 2**20}m, {settings.cpus:g} CPU, {settings.pids} processes",
             "restarts": f"{container.restart_count} ({settings.restart_policy})",
         }
+        if container.identity is not None:
+            facts["commit"] = container.identity.source_commit[:7]
     port = observed.upstreams.get(project_name)
     facts["upstream"] = f"127.0.0.1:{port}" if port else "none"
     if observed.routes is None:
-        facts["routes"] = f"unknown: {observed.caddy_problem}"
+        facts["domains"] = f"unknown: {observed.caddy_problem}"
     else:
         hosts = [host for host, project in observed.routes.hosts if project == project_name]
-        facts["routes"] = ", ".join(hosts) or "none"
+        facts["domains"] = ", ".join(hosts) or "none"
     return facts
 
 

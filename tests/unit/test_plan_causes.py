@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.model.spec import BuildSpec, Location, ProjectSpec, SourceSpec
-from reconciler.plan.causes import describe_change
+from reconciler.plan.causes import describe_change, size
 
 SPEC = ProjectSpec(
     "blog",
@@ -31,3 +31,7 @@ def test_equal_settings_tell_nothing() -> None:
 
 def test_settings_known_by_digest_alone_tell_nothing() -> None:
     assert describe_change({}, {"run.memory": "1g"}, SPEC) == []
+
+
+def test_a_size_is_said_as_a_spec_writes_it() -> None:
+    assert [size(each) for each in (2**30, 64 * 2**20, 2**20 + 1, 0)] == ["1g", "64m", "1048577 bytes", "0 bytes"]
