@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from reconciler import errors
 from reconciler.model.naming import Identity
 from reconciler.model.observed import Image, Routes
+from reconciler.model.operation import OPERATIONS
 from reconciler.model.plan import Plan
 from reconciler.plan.planner import plan
 from reconciler.plan.status import status_of
@@ -24,14 +25,11 @@ from tests.world import INSTANCE, MB, Crash, World, desired_project, settle
 NAMES = ("blog", "docs", "shop")
 COMMITS = ("aaa1111", "bbb2222", "ccc3333", "bad0build", "bad1start", "bad2crash", "bad3check")
 FAULTS = {"bad0build": "build", "bad1start": "start", "bad2crash": "crash", "bad3check": "check"}
-REFUSALS = {
+REFUSALS = {each.__name__: errors.StoreBusy("database is locked") for each in OPERATIONS} | {
     "StartContainer": errors.PortTaken(20000),
     "CreateContainer": errors.EngineUnavailable("Docker does not answer"),
     "RemoveContainer": errors.EngineConflict("device or resource busy"),
-    "StopContainer": errors.EngineConflict("is being stopped"),
-    "WriteUpstream": errors.StoreBusy("no space left on device"),
     "PutRoutes": errors.CaddyRefused("unknown module"),
-    "OpenDeployment": errors.StoreBusy("database is locked"),
 }
 names, numbers = st.sampled_from(NAMES), st.integers(0, 11)
 
@@ -118,6 +116,12 @@ class Server(RuleBasedStateMachine):
         keys = self.world.running_jobs()
         if keys:
             self.world.finish(keys[index % len(keys)])
+
+    @rule(index=numbers)
+    def a_job_is_lost(self, index: int) -> None:
+        keys = sorted(self.world.jobs, key=str)
+        if keys:
+            del self.world.jobs[keys[index % len(keys)]]
 
     @rule(seconds=st.sampled_from([0.3, 2.0, 31.0, 200.0, 4000.0, 90000.0]))
     def time_passes(self, seconds: float) -> None:
@@ -281,8 +285,8 @@ class Server(RuleBasedStateMachine):
 
 TestServer = Server.TestCase
 TestServer.settings = settings(
-    max_examples=150,
-    stateful_step_count=25,
+    max_examples=300,
+    stateful_step_count=30,
     derandomize=True,
     deadline=None,
     database=None,
