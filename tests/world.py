@@ -498,9 +498,9 @@ class World:
         if name in self.containers:
             raise errors.NotOurs(f"the name {name} is in use")
         if op.image not in self.images:
-            raise errors.EngineRefused(f"no such image: {op.image}")
+            raise errors.EngineConflict(f"no such image: {op.image}")
         if op.network not in self.networks:
-            raise errors.EngineRefused(f"no such network: {op.network}")
+            raise errors.EngineConflict(f"no such network: {op.network}")
         settings = ContainerSettings(op.run.memory_bytes, op.run.cpus, op.run.pids, op.restart_policy, (op.network,))
         created = Container(
             self.new_id("c"), name, op.image, "created", self.now, op.identity, (op.identity.port,), settings

@@ -81,9 +81,7 @@ def _cause(view: View, wanted: DesiredProject) -> tuple[Cause, tuple[str, ...]] 
 
 
 def _short(wanted: DesiredProject) -> str:
-    commit = wanted.commit
-    if commit is None:
-        return "nothing"
+    commit = wanted.commit or Commit("")
     subject = f' "{commit.subject}"' if commit.subject else ""
     return f"{wanted.spec.source.branch}@{commit.sha[:7]}{subject}"
 

@@ -142,7 +142,9 @@ def _orphan_plan(view: View, waiting: Waiting | None) -> ProjectPlan:
         return _joined(view, steps=prune.stay(view), cleared=cleared, planned=planned, due=due, held=prune.remove(view))
     routes = view.world.observed.routes
     routed = routes is None or any(project == view.project for _, project in routes.hosts)
-    return _joined(view, steps=() if routed else prune.remove(view), planned=Planned(orphan=True))
+    removal = prune.remove(view)
+    planned = Planned(orphan=True)
+    return _joined(view, steps=() if routed else removal, planned=planned, held=removal if routed else ())
 
 
 def _kept(view: View) -> tuple[Repair, tuple[Operation, ...], list[float]]:
