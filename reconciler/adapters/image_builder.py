@@ -72,18 +72,21 @@ class _Attempt:
 class ImageBuilder:
     """Builds on one engine. Safe from any thread; each build is a child of its own.
 
-    `docker_host` None is the default socket. `on_built` is called after each image that was made, since
-    older engines announce none of BuildKit's. `plugin_folders` come before the usual ones.
+    `docker_host` None is the default socket. `scratch` is where each build has a folder for its own files; None
+    is the system's. `on_built` is called after each image that was made, since older engines announce none of
+    BuildKit's. `plugin_folders` come before the usual ones.
     """
 
     def __init__(
         self,
         docker_host: str | None,
         *,
+        scratch: Path | None = None,
         on_built: Callable[[], None] | None = None,
         plugin_folders: Iterable[Path] = (),
     ) -> None:
         self._docker_host = docker_host or _DEFAULT_SOCKET
+        self._scratch = scratch
         self._on_built = on_built
         self._plugin_folders = tuple(plugin_folders)
 
@@ -95,7 +98,7 @@ class ImageBuilder:
         not answer, `HostUnfit` where there is no buildx.
         """
         cancellation = cancellation or Cancellation()
-        with tempfile.TemporaryDirectory(prefix="gitstead-build-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="gitstead-build-", dir=self._scratch) as scratch:
             attempt = _Attempt(request, sink, cancellation, Path(scratch), time.monotonic() + request.timeout_s)
             progress, status = self._run(attempt)
             if status != 0 and progress.lost_track and not cancellation.cancelled:

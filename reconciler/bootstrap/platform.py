@@ -34,7 +34,7 @@ from reconciler.host.base_image import ensure_base_image
 from reconciler.loop.good_specs import GoodSpecs
 from reconciler.loop.polling import Poller
 from reconciler.loop.queue import DirtyQueue
-from reconciler.loop.runs import Runs
+from reconciler.loop.runs import Runs, let_go
 from reconciler.loop.sources import Sources
 from reconciler.loop.triggers import HostWatch, Requests, on_engine_event
 from reconciler.loop.watch import LocalWatch
@@ -101,7 +101,9 @@ def build(settings: Settings, host: Host) -> Platform:
     builds = Builds(
         instance=host.instance,
         mirrors=mirrors,
-        builder=ImageBuilder(settings.docker_host, on_built=engine.forget_images),
+        builder=ImageBuilder(
+            settings.docker_host, scratch=settings.state / "builds", on_built=engine.forget_images
+        ),
         folder=settings.state / "builds",
         open_log=lambda project, deployment: store.logs.open_log(project, deployment, now=clock()),
         ensure_base=_base_images(engine),
@@ -220,3 +222,4 @@ def _settle(
     builds.sweep()
     upstreams.sweep()
     mirrors.sweep()
+    let_go(mirrors, store.queries.history())

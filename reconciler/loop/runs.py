@@ -27,6 +27,7 @@ from reconciler.model.operation import (
     RetireProject,
 )
 from reconciler.model.plan import ProjectPlan
+from reconciler.model.release import History
 
 log = structlog.get_logger(__name__)
 
@@ -128,3 +129,18 @@ def _log_outcome(operation: Operation) -> None:
             reason=operation.reason,
             message=operation.message,
         )
+
+
+def let_go(mirrors: Mirrors, history: History) -> None:
+    """At start: unpin the commits of deployments that ended while nobody was there to do it.
+
+    What this history does not know stays pinned, and all of a project that was adopted. Raises nothing.
+    """
+    try:
+        for project_name, number in mirrors.kept():
+            past = history.of(project_name)
+            needed = {each.number for each in (past.live, past.open, past.previous_live) if each is not None}
+            if number <= past.last_number and number not in needed and not past.adopted:
+                mirrors.forget(project_name, number)
+    except GitsteadError as error:
+        log.warning("commits.not_let_go", reason=error.reason, message=str(error))
