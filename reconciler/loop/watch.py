@@ -50,6 +50,7 @@ class LocalWatch:
         self._observer: BaseObserver | None = None
         self._watched: dict[Path, _Watched] = {}
         self._spellings: dict[Path, tuple[str, ...]] = {}
+        self._complete: frozenset[str] | None = None
 
     def watch(self, repos: frozenset[str]) -> None:
         """Watch exactly these; what is no repository of this host is passed over. Cheap when nothing changed.
@@ -57,6 +58,9 @@ class LocalWatch:
         A repository that is new here, or was removed and made again, is watched from now on and reported
         at once, since something may have been pushed to it before.
         """
+        with self._lock:
+            if repos == self._complete and self._is_intact():
+                return
         wanted: dict[Path, tuple[str, ...]] = {}
         for repo in sorted(repos):
             git_folder = _git_folder(repo)
@@ -64,9 +68,13 @@ class LocalWatch:
                 wanted[git_folder] = (*wanted.get(git_folder, ()), repo)
         with self._lock:
             self._spellings = wanted
-            for git_folder in [folder for folder in self._watched if folder not in wanted or self._is_stale(folder)]:
+            alive = self._alive()
+            stale = [folder for folder, watched in self._watched.items() if not watched.holds(alive)]
+            for git_folder in {*stale, *(self._watched.keys() - wanted.keys())}:
                 self._drop(git_folder)
             added = [folder for folder in wanted if folder not in self._watched and self._add(folder)]
+            found = {repo for folder in self._watched for repo in wanted[folder]}
+            self._complete = repos if found == repos else None
         for git_folder in added:
             self._tell(git_folder)
 
@@ -75,6 +83,7 @@ class LocalWatch:
         with self._lock:
             observer, self._observer = self._observer, None
             self._watched.clear()
+            self._complete = None
         if observer is not None:
             observer.stop()
             observer.join()
@@ -89,25 +98,29 @@ class LocalWatch:
         for repo in self._spellings.get(git_folder, ()):
             self._callback(repo)
 
-    def _is_stale(self, git_folder: Path) -> bool:
-        """Whether the folder is another one by now: a watch ends with its folder, and moves along with it."""
-        watched = self._watched[git_folder]
-        alive = {emitter.watch for emitter in self._running().emitters if emitter.is_alive()}
-        return _identity(git_folder) != watched.identity or not alive.issuperset(watched.watches)
+    def _is_intact(self) -> bool:
+        """Whether every watch still is on the folder that it was set on: two `stat` a repository."""
+        emitters = self._observer.emitters if self._observer is not None else ()
+        return all(each.is_alive() for each in emitters) and all(each.is_same() for each in self._watched.values())
+
+    def _alive(self) -> frozenset[ObservedWatch]:
+        emitters = self._observer.emitters if self._observer is not None else ()
+        return frozenset(emitter.watch for emitter in emitters if emitter.is_alive())
 
     def _add(self, git_folder: Path) -> bool:
         observer = self._running()
         watches: list[ObservedWatch] = []
-        identity = _identity(git_folder)
+        places = (git_folder, git_folder / "refs")
+        identity = _identity(places)
         try:
-            for folder, names in ((git_folder / "refs", None), (git_folder, _TOP_LEVEL)):
+            for folder, names in ((places[1], None), (git_folder, _TOP_LEVEL)):
                 handler = _Handler(partial(self._tell, git_folder), names)
                 watches.append(observer.schedule(handler, folder, recursive=names is None, event_filter=_SEEN))
         except OSError:  # it vanished meanwhile, or the kernel's watches are used up: polling still finds a push
             for watch in watches:
                 observer.unschedule(watch)
             return False
-        self._watched[git_folder] = _Watched(identity, tuple(watches))
+        self._watched[git_folder] = _Watched(places, identity, tuple(watches))
         return True
 
     def _drop(self, git_folder: Path) -> None:
@@ -123,8 +136,16 @@ class LocalWatch:
 
 @dataclass(frozen=True)
 class _Watched:
+    places: tuple[Path, ...]
     identity: tuple[int, ...]
     watches: tuple[ObservedWatch, ...]
+
+    def holds(self, alive: frozenset[ObservedWatch]) -> bool:
+        """Whether both watches go on: a watch ends with its folder, and moves along with it."""
+        return self.is_same() and alive.issuperset(self.watches)
+
+    def is_same(self) -> bool:
+        return _identity(self.places) == self.identity
 
 
 class _Handler(FileSystemEventHandler):
@@ -147,10 +168,10 @@ def _git_folder(repo: str) -> Path | None:
     return next((folder for folder in (path / ".git", path) if (folder / "refs").is_dir()), None)
 
 
-def _identity(git_folder: Path) -> tuple[int, ...]:
+def _identity(places: tuple[Path, ...]) -> tuple[int, ...]:
     """Tells a folder from another that was made later under the same name; empty where there is none."""
     try:
-        found = [(git_folder / name).stat() for name in ("", "refs")]
+        found = [place.stat() for place in places]
     except OSError:
         return ()
     return tuple(number for status in found for number in (status.st_dev, status.st_ino))
