@@ -54,7 +54,7 @@ def plan(settings: Settings, place: str, *, json_wanted: bool) -> None:
     )
     if desired.diagnostics:
         sys.exit(1)
-    sys.exit(0 if planned.is_empty else 2)
+    sys.exit(0 if all(_is_unchanged(each) for each in planned.projects) else 2)
 
 
 def _text(planned: Plan, desired: Desired) -> str:
@@ -65,11 +65,15 @@ def _text(planned: Plan, desired: Desired) -> str:
 def _plain(planned: Plan, desired: Desired) -> dict[str, object]:
     return {
         "revision": planned.revision,
-        "projects": [_project(each) for each in planned.projects if each.operations or each.waiting],
-        "unchanged": sum(not (each.operations or each.waiting) for each in planned.projects if each.project),
+        "projects": [_project(each) for each in planned.projects if not _is_unchanged(each)],
+        "unchanged": sum(_is_unchanged(each) for each in planned.projects if each.project),
         "unknown": list(planned.unknown),
         "problems": [str(each) for each in desired.diagnostics],
     }
+
+
+def _is_unchanged(each: ProjectPlan) -> bool:
+    return not (each.operations or each.waiting or each.held)
 
 
 def _project(each: ProjectPlan) -> dict[str, object]:

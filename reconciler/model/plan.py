@@ -28,7 +28,7 @@ class Waiting:
 class ProjectPlan:
     """`operations` in order, carried out up to the first failure; `project` "" = the platform's.
 
-    `held` are operations that a gate keeps back: shown, never applied.
+    `held` are operations that a gate keeps back, or that follow once the route is gone: shown, not applied.
     `wake_at` is the next time at which time alone changes this plan, `retry_at` the one at which
     what failed is tried again; 0 = none. `partial`: operations on a resource that failed are left
     out until `retry_at`, so that a run without an error is no proof that the failure is over.
@@ -75,7 +75,7 @@ def render(plan: Plan) -> str:
     lines: list[str] = []
     unchanged = 0
     for project in plan.projects:
-        if not (project.operations or project.waiting):
+        if not (project.operations or project.waiting or project.held):
             unchanged += bool(project.project)
             continue
         lines += _block(project)
@@ -88,14 +88,21 @@ def render(plan: Plan) -> str:
 def _block(project: ProjectPlan) -> list[str]:
     lines: list[str] = []
     label = project.project or "platform"
-    cause = None
     if project.waiting:
         lines.append(f"  {label}  waits    {project.waiting.text} (plan {project.waiting.digest[:8]})")
         label = " " * len(label)
-    for operation in project.operations:
+    lines += _lines(label, project.operations)
+    label = " " * len(label) if lines else label
+    return lines + _lines(label, project.held, instead_of_kind="held" if project.waiting else "then")
+
+
+def _lines(label: str, operations: tuple[Operation, ...], *, instead_of_kind: str = "") -> list[str]:
+    lines: list[str] = []
+    cause = None
+    for operation in operations:
         if operation.cause != cause:
             cause = operation.cause
-            lines.append(f"  {label}  {cause.kind:<8} {cause.text}")
+            lines.append(f"  {label}  {instead_of_kind or cause.kind:<8} {cause.text}")
             label = " " * len(label)
         lines.append(f"  {label}    {operation.verb:<12} {operation.sentence}")
     return lines
