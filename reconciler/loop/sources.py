@@ -52,6 +52,11 @@ class Checked:
     complete: bool
 
     @property
+    def has_own_platform(self) -> bool:
+        """Whether platform.yaml of this very revision is what holds."""
+        return all(each.location.file != PLATFORM_FILE for each in self.validation.diagnostics)
+
+    @property
     def has_doubts(self) -> bool:
         return bool(self.validation.diagnostics or self.validation.notes)
 
@@ -185,7 +190,7 @@ class Sources:
         checked = check_platform(files, self._good.good_texts(), revision=revision, holders=holders, cache=self._cache)
         usable = {spec.name for spec in checked.validation.projects}
         good = {path: text for path, text in files.files.items() if _name(path) in usable}
-        if checked.validation.platform is not None:
+        if checked.has_own_platform and PLATFORM_FILE in files.files:
             good[PLATFORM_FILE] = files.files[PLATFORM_FILE]
         self._good.save_good_texts(good, revision)
         self._checked = checked
@@ -218,14 +223,18 @@ def _name(path: str) -> str:
 def check_platform(
     files: PlatformFiles, good: Files, *, revision: str, holders: Mapping[str, str], cache: SpecCache
 ) -> Checked:
-    """Validate one revision; in place of what is invalid, the last good text of the same file."""
+    """Validate one revision; in place of what is invalid, the last good text of the same file.
+
+    Under a bad platform.yaml the projects go on, each with its own changes, as the last good one has it.
+    """
     texts = {path: SpecFile(*each) for path, each in files.files.items()}
-    validation = _with_unusable(validate(texts, holders=holders, cache=cache), files.unusable)
+    last = validate({PLATFORM_FILE: SpecFile(*good[PLATFORM_FILE])}).platform if PLATFORM_FILE in good else None
+    first = validate(texts, holders=holders, last_platform=last, cache=cache)
+    validation = _with_unusable(first, files.unusable)
     usable = {spec.name for spec in validation.projects}
     fallback = {path: SpecFile(*each) for path, each in good.items() if _name(path) in validation.names - usable}
-    if validation.platform is None and PLATFORM_FILE in good:
-        fallback[PLATFORM_FILE] = SpecFile(*good[PLATFORM_FILE])
-    second = validate({**texts, **fallback}, holders=holders, cache=cache) if fallback else validation
+    merged = {**texts, **fallback}
+    second = validate(merged, holders=holders, last_platform=last, cache=cache) if fallback else validation
     return Checked(
         revision=revision,
         holders=dict(holders),
