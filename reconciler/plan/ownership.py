@@ -6,6 +6,8 @@ from one of our containers hands them on to whatever is run from it.
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from reconciler.model.observed import Container, Engine
 from reconciler.model.operation import AdoptDeployment, Cause
 from reconciler.plan.creation import LIVE_POLICY
@@ -16,19 +18,19 @@ def owned(world: World, engine: Engine) -> dict[str, tuple[Container, ...]]:
     """Projects that we have something of, with their containers, newest deployment first."""
     found: dict[str, list[Container]] = {name: [] for name in _named(world, engine)}
     for container in engine.containers:
-        if is_ours(world, container):
+        if is_ours(container, instance=world.host.instance, inventory=world.history.inventory):
             found.setdefault(identity(container).project, []).append(container)
     return {
         name: tuple(sorted(each, key=lambda container: -identity(container).deployment)) for name, each in found.items()
     }
 
 
-def is_ours(world: World, container: Container) -> bool:
+def is_ours(container: Container, *, instance: str, inventory: Set[str]) -> bool:
     """Our labels, and the name that they ask for or a row of the inventory (it may have been renamed)."""
     who = container.identity
-    if who is None or who.instance != world.host.instance:
+    if who is None or who.instance != instance:
         return False
-    return container.name == who.container_name or container.id in world.history.inventory
+    return container.name == who.container_name or container.id in inventory
 
 
 def _named(world: World, engine: Engine) -> set[str]:

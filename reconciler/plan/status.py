@@ -13,6 +13,8 @@ from reconciler.model.plan import ProjectPlan
 from reconciler.model.release import History, State
 from reconciler.model.status import ProjectStatus
 from reconciler.plan.causes import size
+from reconciler.plan.ownership import is_ours
+from reconciler.plan.view import identity
 
 
 def status_of(
@@ -24,7 +26,7 @@ def status_of(
     past = history.of(plan.project)
     wanted = desired.find(plan.project)
     live, under_way, last = past.live, past.open, past.last_ended
-    container = _container(observed, plan.project, live.number) if live else None
+    container = _container(observed, history, host, project_name=plan.project, deployment=live.number) if live else None
     return ProjectStatus(
         project=plan.project,
         health=plan.verdict.health,
@@ -90,8 +92,7 @@ def _observed_facts(observed: Observed, container: Container | None, project_nam
             "container": f"{container.name} {container.state}",
             "restarts": f"{container.restart_count} ({settings.restart_policy})",
         }
-        if container.identity is not None:
-            facts["commit"] = container.identity.source_commit[:7]
+        facts["commit"] = identity(container).source_commit[:7]
     port = observed.upstreams.get(project_name)
     facts["upstream"] = f"127.0.0.1:{port}" if port else "none"
     if observed.routes is None:
@@ -102,9 +103,12 @@ def _observed_facts(observed: Observed, container: Container | None, project_nam
     return facts
 
 
-def _container(observed: Observed, project_name: str, deployment: int) -> Container | None:
+def _container(
+    observed: Observed, history: History, host: Host, *, project_name: str, deployment: int
+) -> Container | None:
     for each in observed.engine.containers if observed.engine else ():
-        who = each.identity
-        if who is not None and (who.project, who.deployment) == (project_name, deployment):
-            return each
+        if is_ours(each, instance=host.instance, inventory=history.inventory):
+            who = identity(each)
+            if (who.project, who.deployment) == (project_name, deployment):
+                return each
     return None

@@ -471,3 +471,14 @@ def test_a_status_row_does_not_change_while_nothing_changes() -> None:
     failed = row()
     world.now += 300
     assert row() == failed
+
+
+def test_a_status_tells_of_our_container_and_not_of_one_that_wears_its_labels() -> None:
+    world = lived()
+    mine = world.containers.pop(BLOG)
+    world.add_foreign("copy", identity=mine.identity)
+    world.containers[BLOG] = mine
+    found = world.plan().of("blog")
+    assert found is not None
+    row = status_of(found, desired=world.desired, observed=world.observe(), history=world.history(), host=world.host)
+    assert row.observed["container"] == f"{BLOG} running"
