@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from flask import Flask
 from flask.testing import FlaskClient
 
-from reconciler.heartbeat import Heartbeat
+from reconciler.heartbeat import HeartbeatFile
 from reconciler.history.log_sink import BuildLogSink
 from reconciler.history.store import open_store
 from reconciler.model.condition import Condition, Health, Reason
@@ -63,7 +63,7 @@ class World:
         )
         self.recorder = self.store.recorder
         self.now = time.time()
-        self._heartbeat = Heartbeat(self.settings.heartbeat, instance="k3v9qa")
+        self._heartbeat = HeartbeatFile(self.settings.heartbeat, instance="k3v9qa")
 
     def close(self) -> None:
         self.store.close()

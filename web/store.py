@@ -13,11 +13,10 @@ from typing import cast
 from flask import current_app
 
 from reconciler.errors import GitsteadError
+from reconciler.heartbeat import Heartbeat, read_heartbeat
 from reconciler.history.logs import LogReader
 from reconciler.history.queries import Queries
 from reconciler.settings import Settings
-from web import heartbeat
-from web.heartbeat import Heartbeat
 from web.poller import Poller, Slots, Versions
 
 EXTENSION = "gitstead"
@@ -35,7 +34,7 @@ class Store:
         self._boot = secrets.token_hex(4)
 
     def heartbeat(self, now: float) -> Heartbeat:
-        return heartbeat.read(self.settings.heartbeat, now=now)
+        return read_heartbeat(self.settings.heartbeat, now=now)
 
     def versions(self) -> Versions:
         """Of now; never raises: that a store cannot be read is a state like any other.

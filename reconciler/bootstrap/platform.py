@@ -26,7 +26,7 @@ from reconciler.apply.failpoints import Failpoints
 from reconciler.apply.jobs import Jobs
 from reconciler.apply.probe import Probes
 from reconciler.bootstrap.state import open_mirrors
-from reconciler.heartbeat import Heartbeat
+from reconciler.heartbeat import HeartbeatFile
 from reconciler.history.recorder import Recorder
 from reconciler.history.store import Store, open_store
 from reconciler.history.wake import WakeListener
@@ -60,7 +60,7 @@ class Platform:
     host_watch: HostWatch
     poller: Poller
     queue: DirtyQueue
-    heartbeat: Heartbeat
+    heartbeat: HeartbeatFile
 
     def run(self) -> None:
         """Until `stop`: in this thread, with its helpers beside it; then everything is closed."""
@@ -121,7 +121,7 @@ def build(settings: Settings, host: Host) -> Platform:
     )
     _settle(store, recorder, builds, upstreams, mirrors, host.instance, clock())
     platform = (settings.platform_repo, settings.platform_branch)
-    heartbeat = Heartbeat(settings.heartbeat, instance=host.instance)
+    heartbeat = HeartbeatFile(settings.heartbeat, instance=host.instance)
     sources = Sources(
         mirrors,
         GoodSpecs(recorder, store.queries),

@@ -12,13 +12,12 @@ from rich.text import Text
 
 from reconciler.cli.words import SYMBOLS, age, clock, columns, duration
 from reconciler.errors import HostUnfit
-from reconciler.heartbeat import read_heartbeat
+from reconciler.heartbeat import Heartbeat, read_heartbeat
 from reconciler.history.queries import Queries
 from reconciler.model.release import Deployment
 from reconciler.model.status import ProjectStatus
 from reconciler.settings import Settings
 
-STALE_S = 90.0
 STATUS = ("PROJECT", "HEALTH", "RELEASE", "COMMIT", "SINCE", "ADDRESS")
 HISTORY = ("DEPLOYMENT", "STATE", "RELEASE", "COMMIT", "TOOK", "WHEN (UTC)", "CAUSE")
 
@@ -92,16 +91,19 @@ def _summary(rows: list[ProjectStatus], settings: Settings) -> str:
 
 def _freshness(settings: Settings) -> str:
     """How old the facts are, or that nobody keeps them true."""
-    beat = read_heartbeat(settings.heartbeat)
-    if beat is None or time.time() - float(str(beat.get("at", 0))) > STALE_S:
+    now = time.time()
+    beat = read_heartbeat(settings.heartbeat, now=now)
+    if not beat.is_fresh:
         return "the reconciler does not run: gitstead up"
-    looked = age(time.time() - float(str(beat.get("looked_at", 0))))
-    checked = float(str(beat.get("git_checked_at", 0)))
-    git = f", Git checked {age(time.time() - checked)} ago" if checked else ""
-    name, _, sha = str(beat.get("revision") or "").partition("@")
+    git = f", Git checked {age(now - beat.git_checked_at)} ago" if beat.git_checked_at else ""
+    name, _, sha = beat.revision.partition("@")
     revision = f"platform {name}@{sha[:7]}" if sha else "platform not read yet"
-    troubles = [f"{part}: {beat[part]}" for part in ("engine", "caddy", "git") if beat.get(part)]
-    return " · ".join([f"{revision}, looked at {looked} ago{git}", *troubles])
+    troubles = [f"{part}: {text}" for part, text in _troubles(beat).items() if text]
+    return " · ".join([f"{revision}, looked at {age(now - beat.looked_at)} ago{git}", *troubles])
+
+
+def _troubles(beat: Heartbeat) -> dict[str, str]:
+    return {"engine": beat.engine, "caddy": beat.caddy, "git": beat.git}
 
 
 def _explain(console: Console, row: ProjectStatus, settings: Settings) -> None:

@@ -17,7 +17,7 @@ import structlog
 
 from reconciler.adapters.docker_engine import DockerEngine
 from reconciler.errors import GitsteadError
-from reconciler.heartbeat import Heartbeat
+from reconciler.heartbeat import HeartbeatFile
 from reconciler.history.queries import Queries
 from reconciler.history.recorder import Recorder
 from reconciler.loop.convergence import Convergence
@@ -56,7 +56,7 @@ class Parts:
     recorder: Recorder
     queries: Queries
     runs: Runs
-    heartbeat: Heartbeat
+    heartbeat: HeartbeatFile
     full_look_s: float
     apply_workers: int
 
