@@ -43,6 +43,11 @@ class Masker:
             longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
+    @property
+    def known(self) -> int:
+        """How many forms are hidden: what was masked while this was the same needs no masking again."""
+        return len(self._forms)
+
     def mask(self, text: str) -> str:
         """`text` with every known secret replaced by `[masked]`."""
         pattern = self._pattern

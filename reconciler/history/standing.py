@@ -23,6 +23,7 @@ class Standing:
         self._masker = masker
         rows = database.fetch("SELECT project, body FROM statuses")
         self._statuses: dict[str, str] = {row["project"]: row["body"] for row in rows}
+        self._saved: dict[str, tuple[int, ProjectStatus]] = {}
 
     @property
     def writes(self) -> int:
@@ -35,13 +36,21 @@ class Standing:
 
     def save_statuses(self, statuses: Iterable[ProjectStatus]) -> int:
         """Store those that changed, in one transaction; returns how many."""
-        bodies = ((status.project, self._masker.mask(status_to_json(status))) for status in statuses)
-        changed = [(name, body) for name, body in bodies if self._statuses.get(name) != body]
+        hidden = self._masker.known
+        fresh = {each.project: (hidden, each) for each in statuses if self._saved.get(each.project) != (hidden, each)}
+        bodies = {name: self._masker.mask(status_to_json(status)) for name, (_, status) in fresh.items()}
+        changed = [(name, body) for name, body in bodies.items() if self._statuses.get(name) != body]
         if changed:
             with self._database.transaction() as connection:
                 connection.executemany("INSERT OR REPLACE INTO statuses VALUES (?, ?)", changed)
             self._statuses.update(changed)
+        self._saved.update(fresh)
         return len(changed)
+
+    @property
+    def told_projects(self) -> frozenset[str]:
+        """The projects of which a status is stored."""
+        return frozenset(self._statuses)
 
     def forget_status(self, project_name: str) -> bool:
         """The project is no longer shown."""
@@ -49,6 +58,7 @@ class Standing:
             return False
         wrote = self._write("DELETE FROM statuses WHERE project = ?", (project_name,))
         self._statuses.pop(project_name, None)
+        self._saved.pop(project_name, None)
         return wrote
 
     def save_good_spec(self, project_name: str, *, blob: str, text: bytes, revision: str) -> bool:
