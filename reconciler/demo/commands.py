@@ -20,15 +20,15 @@ from reconciler.settings import Settings
 @click.option("--once", is_flag=True, help="End as soon as all apps have answered, and remove everything again.")
 @click.option(
     "--deadline",
-    default=600.0,
+    default=600,
     show_default=True,
-    type=click.FloatRange(1, 86400),
+    type=click.IntRange(1, 86400),
     metavar="SECONDS",
     help="How long the apps may take to answer.",
 )
 @click.option("--reset", is_flag=True, help="Remove exactly what the demo made, and say what.")
 @click.pass_obj
-def demo(settings: Settings, folder: Path, deadline: float, *, once: bool, reset: bool) -> None:
+def demo(settings: Settings, folder: Path, deadline: int, *, once: bool, reset: bool) -> None:
     """Three example apps on a platform of their own: try a push, a broken spec, a killed container.
 
     Stopping it keeps everything, starting it again goes on. With --once the exit status is 0 if every app
