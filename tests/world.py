@@ -267,14 +267,14 @@ class World:
     def _probed(self, job: Job) -> Job:
         container = self.of(job.key.project, job.key.deployment)
         healthy = self._fault(job.key.project, job.key.deployment) != "check"
-        if container is not None and container.state == "running" and healthy:
+        if container is not None and container.state in ("running", "restarting") and healthy:
             return replace(job, state="succeeded")
         return _failed(job, Reason.CHECK_FAILED, "no good answer to GET /healthz within 60s: connection refused")
 
     def _verified(self, job: Job) -> Job:
         project, container = job.key.project, self.of(job.key.project, job.key.deployment)
         routed = self.caddy_up and any(name == project for _, name in self.routes.hosts)
-        serves = container is not None and container.state == "running"
+        serves = container is not None and container.state in ("running", "restarting")
         if routed and serves and container is not None and self.upstreams.get(project) in container.host_ports:
             return replace(job, state="succeeded")
         return _failed(job, Reason.ROUTE_NOT_VERIFIED, f"{project} did not answer through Caddy", retryable=True)

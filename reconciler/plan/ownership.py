@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
+from reconciler.model.naming import network_name
 from reconciler.model.observed import Container, Engine
 from reconciler.model.operation import AdoptDeployment, Cause
 from reconciler.plan.creation import LIVE_POLICY
@@ -34,9 +35,16 @@ def is_ours(container: Container, *, instance: str, inventory: Set[str]) -> bool
 
 
 def _named(world: World, engine: Engine) -> set[str]:
+    """Projects that have an upstream file, a network or image under our names, or a past that is not over."""
     names = set(world.observed.upstreams)
-    names |= {each.project for each in engine.networks if each.instance == world.host.instance and each.project}
-    names |= {each.project for each in engine.images if each.instance == world.host.instance and each.project}
+    instance = world.host.instance
+    for network in engine.networks:
+        if network.instance == instance and network.name == network_name(instance, network.project):
+            names.add(network.project)
+    for image in engine.images:
+        ours = f"{network_name(instance, image.project)}:"
+        if image.instance == instance and any(name.startswith(ours) for name in image.names):
+            names.add(image.project)
     names |= {
         name for name, past in world.history.projects.items() if past.live or past.open or past.last_ended is not None
     }

@@ -58,7 +58,8 @@ class Safety:
         self.approved_by_people -= world.desired.names
         owned = {name for name, row in world.rows.items() if row.live or row.open or row.last_ended}
         owned |= set(world.upstreams)
-        owned |= {each.project for each in (*world.networks.values(), *world.images.values()) if each.project}
+        owned |= {each.project for each in world.networks.values()}
+        owned |= {each.project for each in world.images.values() if any(name.startswith("gs-") for name in each.names)}
         owned |= {
             each.identity.project for each in world.containers.values() if each.id in world.inventory and each.identity
         }
