@@ -105,6 +105,10 @@ class Runs:
                 self._keep(operation, operation.identity.source_commit, operation.identity.platform_revision)
             elif isinstance(operation, EndDeployment | RemoveContainer):
                 self.mirrors.forget(operation.project, operation.deployment)
+            elif isinstance(operation, RetireProject):
+                for project_name, number in self.mirrors.kept():
+                    if project_name == operation.project:
+                        self.mirrors.forget(project_name, number)
         except GitsteadError as error:
             log.warning("commits.not_kept", project=operation.project, reason=error.reason, message=str(error))
 
