@@ -11,7 +11,7 @@ from reconciler.model.condition import Health, Reason
 from reconciler.model.desired import Desired
 from reconciler.model.host import Host
 from reconciler.model.naming import Identity
-from reconciler.model.observed import Engine, Observed
+from reconciler.model.observed import Engine, Network, Observed
 from reconciler.model.plan import ProjectPlan
 from reconciler.model.release import Failure, History, ProjectHistory, State
 from reconciler.plan import planner, trouble
@@ -482,3 +482,9 @@ def test_a_status_tells_of_our_container_and_not_of_one_that_wears_its_labels() 
     assert found is not None
     row = status_of(found, desired=world.desired, observed=world.observe(), history=world.history(), host=world.host)
     assert row.observed["container"] == f"{BLOG} running"
+
+
+def test_a_network_that_wears_our_labels_under_another_name_is_nobodys_project() -> None:
+    world = lived()
+    world.networks["theirs"] = Network("n9", "theirs", world.host.instance, "docs")
+    assert world.plan().of("docs") is None
