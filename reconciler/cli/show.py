@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import time
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from reconciler.cli.words import SYMBOLS, age, clock, columns, duration
+from reconciler.cli.words import SYMBOLS, age, as_json, clock, columns, duration
 from reconciler.errors import HostUnfit
 from reconciler.heartbeat import Heartbeat, read_heartbeat
 from reconciler.history.queries import Queries
@@ -34,7 +32,7 @@ def status(settings: Settings, project: str | None, *, json_wanted: bool) -> Non
     if project is not None:
         rows = [_named(rows, project)]
     if json_wanted:
-        click.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2, default=str))
+        click.echo(as_json(rows))
         return
     console = Console(highlight=False)
     if project is not None:
@@ -136,9 +134,7 @@ def history(settings: Settings, project: str, limit: int, *, json_wanted: bool) 
     events = queries.events(project, limit=limit)
     queries.close()
     if json_wanted:
-        plain = {"deployments": [dataclasses.asdict(each) for each in deployments]}
-        drift = {"events": [dataclasses.asdict(each) for each in events]}
-        click.echo(json.dumps(plain | drift, indent=2, default=str))
+        click.echo(as_json({"deployments": deployments, "events": events}))
         return
     lines = columns([HISTORY, *(_row(each) for each in deployments)])
     for line in lines if deployments else [f"{project} has no deployments yet."]:
