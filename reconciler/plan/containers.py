@@ -106,19 +106,19 @@ def _recreate(view: View, live: Deployment, broken: Container | None, text: str)
         (
             *((_remove(broken, cause),) if broken is not None else ()),
             *again,
-            *((switch,) if port != view.upstream and not _is_switching(view) else ()),
+            *((switch,) if port != view.upstream and not is_switching(view) else ()),
         )
     )
 
 
-def _is_switching(view: View) -> bool:
+def is_switching(view: View) -> bool:
     """The upstream file belongs to the deployment under way, whose container answered."""
     return view.past.open is not None and view.past.open.state is State.SWITCHING
 
 
 def _reach(view: View, live: Deployment, container: Container) -> tuple[Operation, ...]:
     port = identity(container).port
-    if view.upstream == port or _is_switching(view):
+    if view.upstream == port or is_switching(view):
         return ()
     found = "is missing" if view.upstream is None else f"names port {view.upstream}"
     cause = Cause("drift", f"upstream file of {view.project} {found}, d{live.number} serves on {port}")

@@ -13,7 +13,7 @@ from reconciler.model.desired import Desired
 from reconciler.model.host import Host
 from reconciler.model.job import Job
 from reconciler.model.observed import Container, Engine, Observed
-from reconciler.model.operation import PLATFORM, Operation, StartBuild
+from reconciler.model.operation import PLATFORM, Operation, StartBuild, StartContainer
 from reconciler.model.plan import Plan, ProjectPlan, Waiting
 from reconciler.model.release import History
 from reconciler.plan import containers, prune, rollout, routing, trouble
@@ -166,6 +166,8 @@ def _joined(
     """The project's plan: repairs first, then the rollout, then what is cleared away."""
     planned = planned or Planned()
     repairs = trouble.up_to_failed(view, planned.repair.operations)
+    if containers.is_switching(view) and any(isinstance(each, StartContainer) for each in repairs):
+        steps = ()  # who gets the visitors back is decided when the old one runs again
     operations = (*repairs, *trouble.up_to_failed(view, steps), *trouble.without_failed(view, cleared))
     quiet_until, failed_until = trouble.quiet_until(view.failure), trouble.due_at(view.failure)
     retries = (planned.opening.due_at, planned.repair.due_at, failed_until)

@@ -49,6 +49,10 @@ def failure(
     return Failure("blog", resource, reason, "it said no", retryable, attempts, 1000.0)
 
 
+def next_names(world: World) -> list[str]:
+    return [operation.name for project in world.plan().projects for operation in project.operations]
+
+
 # ---- backoff -------------------------------------------------------------------------------
 
 
@@ -151,6 +155,16 @@ def test_visitors_stay_where_they_are_if_the_old_container_does_not_run_either()
     assert "WriteUpstream" not in names(world.done)[-2:]
 
 
+def test_the_old_container_is_revived_before_a_switch_that_took_too_long_ends() -> None:
+    """Invariant 2: else the end would leave the visitors where they are for one more pass."""
+    world = deploying("switching")
+    world.kill(BLOG)
+    world.now += 200
+    assert next_names(world) == ["StartContainer"]
+    world.apply(world.plan())
+    assert next_names(world) == ["CancelJob", "WriteUpstream", "EndDeployment"]
+
+
 def test_a_job_that_fails_for_a_reason_of_its_own_ends_the_deployment_all_the_same() -> None:
     world = deploying("building")
     (key,) = world.running_jobs()
@@ -174,10 +188,6 @@ def starting(world: World) -> World:
 
 
 NEW = "gs-k3v9qa-blog-d2-web-1"
-
-
-def next_names(world: World) -> list[str]:
-    return [operation.name for project in world.plan().projects for operation in project.operations]
 
 
 def test_a_container_that_was_made_is_started_and_checked() -> None:
