@@ -6,6 +6,7 @@ Called by `observe` (look), `apply.operations` (writes), `engine_events` (the st
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import zlib
@@ -16,9 +17,10 @@ from reconciler.adapters import engine_errors
 from reconciler.adapters import engine_values as values
 from reconciler.adapters.engine_cache import EngineCache
 from reconciler.adapters.engine_connection import Api, EngineConnection, EventStream
+from reconciler.adapters.engine_rows import ContainerRows
 from reconciler.errors import EngineConflict, EngineRefused, EngineUnavailable, GitsteadError, NotOurs, PortTaken
 from reconciler.model import naming
-from reconciler.model.observed import Container, Engine
+from reconciler.model.observed import Engine
 from reconciler.model.operation import CreateContainer
 
 DEFAULT_NETWORK_POOL = "10.213.0.0/16"
@@ -50,6 +52,7 @@ class DockerEngine:
         self._connection = EngineConnection(docker_host, timeout_s=timeout_s)
         self._cache = EngineCache()
         self._owned: frozenset[str] = frozenset()
+        self._rows = ContainerRows(self._cache, instance, self._inspect)
 
     @property
     def reads(self) -> Mapping[str, int]:
@@ -73,9 +76,11 @@ class DockerEngine:
         Costs one list of containers; the rest comes from the cache while an event stream is attached.
         """
         listed = self._connection.read("list containers", lambda api: api.containers(all=True))
-        self._owned = frozenset(each["Id"] for each in listed if self._is_our_container(each.get("Labels")))
-        self._cache.keep_only({"images", "networks", *(each["Id"] for each in listed)})
-        containers = tuple(one for each in listed if (one := self._container(each)) is not None)
+        ids = {str(each["Id"]) for each in listed}
+        self._cache.keep_only({"images", "networks", *ids})
+        self._rows.keep_only(ids)
+        containers = tuple(one for each in listed if (one := self._rows.container(each)) is not None)
+        self._owned = frozenset(each.id for each in containers if each.identity is not None)
         return Engine(
             containers=containers,
             images=tuple(map(values.image_from, self._cache.get("images", None, self._list_images))),
@@ -126,7 +131,14 @@ class DockerEngine:
 
     def forget_container(self, container_id: str) -> None:
         """The next look inspects this container anew."""
-        self._cache.forget(container_id)
+        self._rows.forget(container_id)
+
+    def await_end(self, container_id: str) -> None:
+        """Return once the end of a container is on record: the engine tells of it before it has tidied up,
+        and answers no question about the container meanwhile.
+        """
+        with contextlib.suppress(GitsteadError):
+            self._inspect(container_id)
 
     def forget_images(self) -> None:
         """The next look lists images anew. To be called after a build: older engines announce none of BuildKit's."""
@@ -181,6 +193,7 @@ class DockerEngine:
                 return running
             container_id = self._connection.write("create container", create)
         self._owned |= {container_id}
+        self._rows.made(container_id, config)
         return container_id
 
     def start(self, container: str) -> None:
@@ -367,16 +380,6 @@ class DockerEngine:
         return str(made["Id"])
 
     # ---- reading single things --------------------------------------------------------------
-
-    def _container(self, listed: values.Json) -> Container | None:
-        container_id = str(listed["Id"])
-
-        def load() -> values.Inspected | None:
-            raw = self._inspect(container_id)
-            return None if raw is None else values.inspected_from(raw)
-
-        inspected = self._cache.get(container_id, values.marker_of(listed), load)
-        return None if inspected is None else values.container_from(listed, inspected, self.instance)
 
     def _inspect(self, container: str) -> Any:
         return self._connection.find("inspect container", lambda api: api.inspect_container(container))

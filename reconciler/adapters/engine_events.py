@@ -107,18 +107,20 @@ class EngineEvents:
         actor = raw.get("Actor") or {}
         attributes = actor.get("Attributes") or {}
         event = EngineEvent(kind, action, actor.get("ID", ""), self._project_of(kind, attributes))
-        self._forget(event, attributes)
+        self._forget(event)
         self._callback(event)
 
-    def _forget(self, event: EngineEvent, attributes: Mapping[str, str]) -> None:
-        if event.kind == "container":
-            self._engine.forget_container(event.id)
-        elif event.kind == "image":
+    def _forget(self, event: EngineEvent) -> None:
+        """Names and networks need no forgetting: each list of the containers has them."""
+        if event.kind == "image":
             self._engine.forget_images()
-        elif event.action in ("connect", "disconnect"):
-            self._engine.forget_container(attributes.get("container", ""))
-        else:
-            self._engine.forget_networks()
+        elif event.kind == "network":
+            if event.action not in ("connect", "disconnect"):
+                self._engine.forget_networks()
+        elif event.action not in ("create", "rename"):
+            if event.action == "die" and event.project:
+                self._engine.await_end(event.id)
+            self._engine.forget_container(event.id)
 
     def _project_of(self, kind: str, attributes: Mapping[str, str]) -> str:
         if attributes.get(naming.LABEL_INSTANCE) == self._engine.instance:

@@ -26,6 +26,7 @@ _NEVER = "0001-01-01"
 _SUBNET_BITS = 27
 _FRAME_HEAD = struct.Struct(">BxxxL")
 _FRAME_LIMIT = 1024 * 1024
+_ENDED = re.compile(r"[A-Za-z]+ \(-?\d+\)")
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,17 @@ class Inspected:
     finished_at: float
 
 
+# Of a foreign container that runs only its name, its state and its ports matter, and the list has them.
+NOT_INSPECTED = Inspected(
+    0, 0.0, 0, "no", (), exit_code=0, oom_killed=False, restart_count=0, error="", started_at=0.0, finished_at=0.0
+)
+
+
 def marker_of(listed: Json) -> Hashable:
     """What of a list's row would differ if the container had been touched; no ages."""
-    ended = re.match(r"[A-Za-z]+ \(-?\d+\)", listed.get("Status") or "")
-    return (listed.get("State"), tuple(listed.get("Names") or ()), _networks_of(listed), ended and ended[0])
+    ended = _ENDED.match(listed.get("Status") or "")
+    networks, ports = _networks_of(listed), tuple(sorted(_published_now(listed)))
+    return (listed.get("State"), tuple(listed.get("Names") or ()), networks, ports, ended and ended[0])
 
 
 def container_from(listed: Json, inspected: Inspected, instance: str) -> Container:
