@@ -36,7 +36,7 @@ from reconciler.loop.polling import Poller
 from reconciler.loop.queue import DirtyQueue
 from reconciler.loop.runs import Runs, let_go
 from reconciler.loop.sources import Sources
-from reconciler.loop.triggers import HostWatch, Requests, on_engine_event
+from reconciler.loop.triggers import EngineMarks, HostWatch, Requests
 from reconciler.loop.watch import LocalWatch
 from reconciler.loop.worker import Parts, Worker, patience_s
 from reconciler.model.host import Host
@@ -101,9 +101,7 @@ def build(settings: Settings, host: Host) -> Platform:
     builds = Builds(
         instance=host.instance,
         mirrors=mirrors,
-        builder=ImageBuilder(
-            settings.docker_host, scratch=settings.state / "builds", on_built=engine.forget_images
-        ),
+        builder=ImageBuilder(settings.docker_host, scratch=settings.state / "builds", on_built=engine.forget_images),
         folder=settings.state / "builds",
         open_log=lambda project, deployment: store.logs.open_log(project, deployment, now=clock()),
         ensure_base=_base_images(engine),
@@ -171,7 +169,7 @@ def build(settings: Settings, host: Host) -> Platform:
         worker=Worker(parts),
         jobs=jobs,
         store=store,
-        events=EngineEvents(engine, on_engine_event(queue)),
+        events=EngineEvents(engine, EngineMarks(queue)),
         requests=requests,
         watch=watch,
         host_watch=HostWatch(caddy, upstreams, queue),

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from reconciler.model.operation import PLATFORM
+
 ALL = "*"
 
 
@@ -27,7 +29,8 @@ class DirtyQueue:
     """Keys are project names, `repo:<address>` for a repository, `*` for a full look.
 
     `take` hands out every mark and clears it *before* anything is read: a mark that arrives
-    while the run reads is a newer version and stays for the next run.
+    while the run reads is a newer version and stays for the next run. A mark of a project whose run is
+    in flight is held until its end, which marks it anyway: what its own run does is no reason to look.
     """
 
     def __init__(self) -> None:
@@ -46,11 +49,12 @@ class DirtyQueue:
     def wait(self, timeout_s: float) -> bool:
         """Block until something is dirty or the time is over; whether something is."""
         with self._changed:
-            return self._changed.wait_for(lambda: bool(self._marks), timeout=timeout_s)
+            return self._changed.wait_for(lambda: any(map(self._is_due, self._marks)), timeout=timeout_s)
 
     def take(self) -> Mapping[str, Mark]:
         with self._changed:
-            taken, self._marks = self._marks, {}
+            taken = {key: mark for key, mark in self._marks.items() if self._is_due(key)}
+            self._marks = {key: mark for key, mark in self._marks.items() if key not in taken}
             return taken
 
     def give_back(self, marks: Mapping[str, Mark]) -> None:
@@ -72,6 +76,9 @@ class DirtyQueue:
         with self._changed:
             request_id = self._in_flight.pop(project_name, "")
         self.mark(project_name, reason, request_id=request_id)
+
+    def _is_due(self, key: str) -> bool:
+        return key not in self._in_flight or key == PLATFORM
 
     def in_flight(self) -> frozenset[str]:
         with self._changed:

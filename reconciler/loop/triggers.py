@@ -27,19 +27,44 @@ log = structlog.get_logger(__name__)
 
 HOST_LOOK_S = 2.0
 WAKE_S = 1.0
+FOREIGN_PAUSE_S = 1.0
 ENGINE = "engine"
 
 
-def on_engine_event(queue: DirtyQueue) -> Callable[[EngineEvent], None]:
-    """A callback for `EngineEvents`: a gap means look at everything, an event of ours at its project."""
+class EngineMarks:
+    """The callback for `EngineEvents`: a gap means look at everything, an event of ours at its project.
 
-    def mark(event: EngineEvent) -> None:
+    What others do on the engine can only free or take a port, a name or a base image: it is looked at within
+    a second, once for all that happened in it.
+    """
+
+    def __init__(self, queue: DirtyQueue) -> None:
+        self._queue = queue
+        self._lock = threading.Lock()
+        self._is_waiting = False
+
+    def __call__(self, event: EngineEvent) -> None:
+        reason = f"{event.kind} {event.action}"
         if event.kind == "gap":
-            queue.mark(ALL, f"engine events {event.action}")
+            self._queue.mark(ALL, f"engine events {event.action}")
+        elif event.project:
+            self._queue.mark(event.project, reason)
         else:
-            queue.mark(event.project or ENGINE, f"{event.kind} {event.action}")
+            self._soon(reason)
 
-    return mark
+    def _soon(self, reason: str) -> None:
+        with self._lock:
+            if self._is_waiting:
+                return
+            self._is_waiting = True
+        timer = threading.Timer(FOREIGN_PAUSE_S, self._now, args=(reason,))
+        timer.daemon = True
+        timer.start()
+
+    def _now(self, reason: str) -> None:
+        with self._lock:
+            self._is_waiting = False
+        self._queue.mark(ENGINE, reason)
 
 
 class HostWatch:

@@ -178,10 +178,8 @@ class Worker:
         ]
         parts.recorder.save_statuses(rows)
         if desired.revision and observed.engine is not None:
-            told = {row.project for row in rows}
-            for status in parts.queries.statuses():
-                if status.project not in told:
-                    parts.recorder.forget_status(status.project)
+            for project_name in parts.recorder.told_projects - {row.project for row in rows}:
+                parts.recorder.forget_status(project_name)
 
 
 def patience_s(repo: str) -> float:
