@@ -103,17 +103,19 @@ def create_network(effects: Effects, op: ops.CreateNetwork) -> str:
 
 def create_container(effects: Effects, op: ops.CreateContainer) -> str:
     container_id = effects.engine.create_container(op)
-    effects.records.add_inventory(
-        container_id,
-        project_name=op.project,
-        container_name=op.identity.container_name,
-        adopted=False,
-        now=effects.clock(),
-    )
+    _own(effects, op.project, container_id=container_id, container_name=op.identity.container_name)
     return container_id
 
 
+def _own(effects: Effects, project_name: str, *, container_id: str, container_name: str) -> None:
+    effects.records.add_inventory(
+        container_id, project_name=project_name, container_name=container_name, adopted=False, now=effects.clock()
+    )
+
+
 def start_container(effects: Effects, op: ops.StartContainer) -> str:
+    if op.container_id:  # a kill may have come between its creation and its row
+        _own(effects, op.project, container_id=op.container_id, container_name=op.container)
     effects.engine.start(op.container_id or op.container)
     if op.cause.kind == "drift":
         effects.records.record_repair(op.project, effects.clock())
