@@ -185,13 +185,17 @@ class Repo:
 
 @dataclass
 class Platform:
-    """`gitstead up` on a folder of its own. Started by `start`; `kill` is SIGKILL, `stop` is SIGTERM."""
+    """`gitstead up` on a folder of its own. Started by `start`; `kill` is SIGKILL, `stop` is SIGTERM.
+
+    `prefix` are words before the command that starts it: a program that becomes ours in the end.
+    """
 
     folder: Path
     http_port: int
     status_port: int
     ports: tuple[int, int]
     settings: dict[str, str] = field(default_factory=dict)
+    prefix: tuple[str, ...] = ()
     web: bool = False
     process: subprocess.Popen[bytes] | None = None
     repos: dict[str, Repo] = field(default_factory=dict)
@@ -260,7 +264,7 @@ class Platform:
     def start(self, **settings: str) -> None:
         """`settings` are further GITSTEAD_* variables, in lower case, for this start alone."""
         env = self.environment() | {f"GITSTEAD_{key.upper()}": value for key, value in settings.items()}
-        argv = [sys.executable, "-m", "reconciler", "up", *([] if self.web else ["--no-web"])]
+        argv = [*self.prefix, sys.executable, "-m", "reconciler", "up", *([] if self.web else ["--no-web"])]
         with (self.folder / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
                 argv, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder
