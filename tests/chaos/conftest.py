@@ -1,0 +1,65 @@
+"""The stage that a worker keeps from test to test, and the count of faults at the end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.cases import FULL, share
+from tests.chaos.stage import Stage
+from tests.chaos.stage import stage as make_stage
+
+INJECTED = "faults injected"
+
+
+class Keeper:
+    """Holds the stage of this worker; one that a failed test leaves behind is thrown away."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._stage: Stage | None = None
+
+    def give(self) -> Stage:
+        if self._stage is None:
+            self._stage = self._stack.enter_context(make_stage())
+        return self._stage
+
+    def throw_away(self) -> None:
+        self._stage = None
+        self._stack.close()
+
+
+@pytest.fixture(scope="session")
+def keeper() -> Iterator[Keeper]:
+    kept = Keeper()
+    yield kept
+    kept.throw_away()
+
+
+@pytest.fixture
+def stage(keeper: Keeper, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    given = keeper.give()
+    failed_before = request.session.testsfailed
+    yield given
+    if request.session.testsfailed > failed_before:
+        keeper.throw_away()
+    else:
+        given.aim("")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    counts = {
+        outcome: sum(
+            int(str(value))
+            for report in terminalreporter.stats.get(outcome, [])
+            for name, value in getattr(report, "user_properties", ())
+            if name == INJECTED
+        )
+        for outcome in ("passed", "failed")
+    }
+    total = sum(counts.values())
+    if total:
+        which = "all" if share() == FULL else f"share {share()} (GITSTEAD_CHAOS={share()} repeats it)"
+        terminalreporter.write_line(f"chaos: {total} faults injected, {counts['passed']} survived; {which}")
