@@ -83,8 +83,8 @@ class DockerEngine:
         self._owned = frozenset(each.id for each in containers if each.identity is not None)
         return Engine(
             containers=containers,
-            images=tuple(map(values.image_from, self._cache.get("images", None, self._list_images))),
-            networks=tuple(map(values.network_from, self._cache.get("networks", None, self._list_networks))),
+            images=self._cache.get("images", None, lambda: tuple(map(values.image_from, self._list_images()))),
+            networks=self._cache.get("networks", None, lambda: tuple(map(values.network_from, self._list_networks()))),
         )
 
     def image_id(self, name: str) -> str | None:

@@ -23,6 +23,7 @@ from reconciler.history.recorder import Recorder
 from reconciler.loop.convergence import Convergence
 from reconciler.loop.polling import Poller
 from reconciler.loop.queue import ALL, DirtyQueue, Mark
+from reconciler.loop.rest import Rest
 from reconciler.loop.runs import Runs
 from reconciler.loop.sources import Sources, is_local
 from reconciler.loop.watch import LocalWatch
@@ -71,6 +72,7 @@ class Worker:
         self._ran_at: dict[str, float] = {}
         self._wake_at = 0.0
         self._full_look_due = 0.0
+        self._rest: Rest | None = None
 
     def run(self) -> None:
         """Until `stop`: every mark leads to a look, a full look each `full_look_s`, a beat in between."""
@@ -117,24 +119,33 @@ class Worker:
         self._stop.wait(PAUSE_AFTER_ERROR_S)
 
     def look(self, marks: Mapping[str, Mark], request_id: str) -> None:
-        """One pass over everything: read, plan, hand out, tell. `marks` say which repositories to ask first."""
+        """One pass over everything: read, plan, hand out, tell. `marks` say which repositories to ask first.
+
+        A look at all (`*`) believes nothing that was remembered; any other ends after the reading where nothing
+        moved since a look that found nothing to do.
+        """
         parts = self._parts
+        rest, self._rest = self._rest, None
         if ALL in marks:
+            rest = None
             parts.engine.forget_cache()
             self._full_look_due = time.monotonic() + parts.full_look_s
         busy = parts.queue.in_flight()
         self._refresh(marks)
         desired = parts.sources.desired(self._holders)
-        observed = parts.observer.observe(parts.runs.reserved_ports())
+        observed = parts.observer.observe(*parts.runs.reserved())
         history = parts.queries.history()
-        plan = make_plan(desired, observed, history, parts.host)
-        if observed.routes is not None:
-            self._holders = dict(observed.routes.hosts)
         parts.heartbeat.beat(desired, observed)
         parts.watch.watch(parts.sources.local_addresses())
-        self._hand_out(plan, marks, request_id, busy=busy)
-        self._tell(plan, desired, observed, history)
-        self._wake_at = plan.wake_at
+        if rest is None or busy or not rest.lasts(desired, observed, history):
+            plan = make_plan(desired, observed, history, parts.host)
+            if observed.routes is not None:
+                self._holders = dict(observed.routes.hosts)
+            self._hand_out(plan, marks, request_id, busy=busy)
+            self._tell(plan, desired, observed, history)
+            self._wake_at = plan.wake_at
+            rest = None if busy else Rest.of(plan, desired=desired, observed=observed, history=history)
+        self._rest = rest
 
     def _refresh(self, marks: Mapping[str, Mark]) -> None:
         """Ask the repositories that a push or a person named; news are known already."""
