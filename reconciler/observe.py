@@ -28,12 +28,13 @@ class Observer:
     jobs: Callable[[], Mapping[JobKey, Job]]
     clock: Callable[[], float]
 
-    def observe(self, reserved: frozenset[int] = frozenset()) -> Observed:
-        """A snapshot; `reserved` are ports that plans being applied just now give out.
+    def observe(self, reserved: frozenset[int] = frozenset(), reserved_builds: int = 0) -> Observed:
+        """A snapshot; `reserved` are ports, `reserved_builds` build slots of plans that are being applied.
 
-        Jobs are read first: what a job did is then seen in Docker, never the other way round.
+        Jobs are read first: what a job did is then seen in Docker, never the other way round. So are
+        ports: a container started in between must not look like a stranger on its port.
         """
-        jobs = self.jobs()
+        jobs, listening = self.jobs(), host_ports.listening()
         engine, engine_problem = self._engine()
         routes, caddy_problem = self._routes()
         return Observed(
@@ -43,8 +44,9 @@ class Observer:
             routes=routes,
             caddy_problem=caddy_problem,
             upstreams=self.upstreams.look(),
-            listening=host_ports.listening(),
+            listening=listening,
             reserved=reserved,
+            reserved_builds=reserved_builds,
             jobs=jobs,
         )
 

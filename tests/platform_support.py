@@ -58,6 +58,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
     request_queue_size = 256
 if VERSION == "dies":
+    print("last words of the app", flush=True)
     sys.exit(3)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 Server(("0.0.0.0", int(os.environ["PORT"])), Handler).serve_forever()
@@ -461,12 +462,13 @@ class Platform:
     def remove(self) -> None:
         """Stop everything and remove what is ours on the engine."""
         self.stop()
-        self._end_caddy()
+        self.end_caddy()
         if (self.state / "instance").exists():
             remove_instance(self.instance)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _end_caddy(self) -> None:
+    def end_caddy(self) -> None:
+        """End the Caddy that `up` started and that outlives a kill of it."""
         from reconciler.adapters.caddy_process import CaddyProcess
 
         folder = self.state / "caddy"

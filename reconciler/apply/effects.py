@@ -13,6 +13,7 @@ from reconciler.adapters.docker_engine import DockerEngine
 from reconciler.adapters.upstream_files import UpstreamFiles
 from reconciler.apply.build import Builds
 from reconciler.apply.jobs import Jobs
+from reconciler.apply.output import Outputs
 from reconciler.apply.probe import Probes
 from reconciler.model.effects import Records
 
@@ -25,5 +26,6 @@ class Effects:
     records: Records
     jobs: Jobs
     builds: Builds
+    outputs: Outputs
     probes: Probes
     clock: Callable[[], float]

@@ -39,6 +39,8 @@ def mark_live(effects: Effects, op: ops.MarkLive) -> str:
 
 
 def end_deployment(effects: Effects, op: ops.EndDeployment) -> str:
+    if op.container:
+        effects.outputs.keep(op.project, op.deployment, op.container)
     effects.records.end(op, effects.clock())
     effects.jobs.forget(op.project, op.deployment)
     return op.reason

@@ -24,6 +24,7 @@ from reconciler.apply.effects import Effects
 from reconciler.apply.executor import Executor
 from reconciler.apply.failpoints import Failpoints
 from reconciler.apply.jobs import Jobs
+from reconciler.apply.output import Outputs
 from reconciler.apply.probe import Probes
 from reconciler.bootstrap.state import open_mirrors
 from reconciler.heartbeat import HeartbeatFile
@@ -39,6 +40,7 @@ from reconciler.loop.sources import Sources
 from reconciler.loop.triggers import EngineMarks, HostWatch, Requests
 from reconciler.loop.watch import LocalWatch
 from reconciler.loop.worker import Parts, Worker, patience_s
+from reconciler.model.effects import LogSink
 from reconciler.model.host import Host
 from reconciler.observe import Observer
 from reconciler.settings import Settings
@@ -98,12 +100,16 @@ def build(settings: Settings, host: Host) -> Platform:
         on_change=lambda project: queue.mark(project, "job ended", request_id=_current_request()),
         failpoints=failpoints,
     )
+
+    def open_log(project_name: str, deployment: int) -> LogSink:
+        return store.logs.open_log(project_name, deployment, now=clock())
+
     builds = Builds(
         instance=host.instance,
         mirrors=mirrors,
         builder=ImageBuilder(settings.docker_host, scratch=settings.state / "builds", on_built=engine.forget_images),
         folder=settings.state / "builds",
-        open_log=lambda project, deployment: store.logs.open_log(project, deployment, now=clock()),
+        open_log=open_log,
         ensure_base=_base_images(engine),
         clock=clock,
     )
@@ -114,6 +120,7 @@ def build(settings: Settings, host: Host) -> Platform:
         records=recorder,
         jobs=jobs,
         builds=builds,
+        outputs=Outputs(engine, open_log, clock),
         probes=Probes((loopback(settings.listen_host), settings.http_port), host.verify_token),
         clock=clock,
     )

@@ -25,6 +25,7 @@ from reconciler.model.operation import (
     Operation,
     RemoveContainer,
     RetireProject,
+    StartBuild,
 )
 from reconciler.model.plan import ProjectPlan
 from reconciler.model.release import History
@@ -43,17 +44,19 @@ class Runs:
     app_repo_of: Callable[[str], str]
     clock: Callable[[], float]
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _reserved: dict[str, frozenset[int]] = field(default_factory=dict)
+    _in_flight: dict[str, ProjectPlan] = field(default_factory=dict)
 
     def reserve(self, plan: ProjectPlan) -> None:
-        """Until the run is over, its ports are nobody else's."""
-        ports = frozenset(each.identity.port for each in plan.operations if isinstance(each, CreateContainer))
+        """Until the run is over, its ports and its build slot are nobody else's."""
         with self._lock:
-            self._reserved[plan.project] = ports
+            self._in_flight[plan.project] = plan
 
-    def reserved_ports(self) -> frozenset[int]:
+    def reserved(self) -> tuple[frozenset[int], int]:
+        """The ports and the number of build slots that plans in flight take."""
         with self._lock:
-            return frozenset().union(*self._reserved.values())
+            operations = [each for plan in self._in_flight.values() for each in plan.operations]
+        ports = frozenset(each.identity.port for each in operations if isinstance(each, CreateContainer))
+        return ports, sum(isinstance(each, StartBuild) for each in operations)
 
     def apply(self, plan: ProjectPlan, request_id: str) -> bool:
         """Carry the plan out; whether all of it went well. Raises nothing."""
@@ -66,7 +69,7 @@ class Runs:
                 log.exception("run.crashed", project=plan.project)
             finally:
                 with self._lock:
-                    self._reserved.pop(plan.project, None)
+                    self._in_flight.pop(plan.project, None)
         return False
 
     def _apply(self, plan: ProjectPlan, request_id: str) -> bool:

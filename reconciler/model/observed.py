@@ -103,7 +103,8 @@ class Observed:
 
     `upstreams` maps project to the port that its upstream file names (0: a file without a port);
     a project without a file is absent. `listening` are TCP ports in use on this host, `reserved`
-    those that a plan which is being applied just now gives out.
+    those that plans which are being applied just now give out, `reserved_builds` the build slots that
+    they take.
     """
 
     at: float
@@ -114,4 +115,5 @@ class Observed:
     upstreams: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     listening: frozenset[int] = frozenset()
     reserved: frozenset[int] = frozenset()
+    reserved_builds: int = 0
     jobs: Mapping[JobKey, Job] = field(default_factory=lambda: MappingProxyType({}))

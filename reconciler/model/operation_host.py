@@ -156,8 +156,8 @@ class PutRoutes(Operation):
 
     @property
     def resource(self) -> str:
-        return "routes"
+        return f"routes {self.document_digest[:8]}"
 
     @property
     def sentence(self) -> str:
-        return f"{len(self.hosts)} host{'' if len(self.hosts) == 1 else 's'}: {self.cause.text}"
+        return f"{len(self.hosts)} host{'' if len(self.hosts) == 1 else 's'}"

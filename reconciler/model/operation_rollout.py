@@ -42,7 +42,7 @@ class OpenDeployment(Operation):
 
     @property
     def sentence(self) -> str:
-        return f"{self.project} d{self.deployment}: {self.cause.text}"
+        return f"{self.project} d{self.deployment}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,16 +96,20 @@ class MarkLive(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class EndDeployment(Operation):
-    """The deployment ends without going live."""
+    """The deployment ends without going live.
+
+    `container` is the one whose last output is kept with the deployment's log; "" where there is none.
+    """
 
     verb = "end"
-    volatile = frozenset({"message", "hint"})
+    volatile = frozenset({"message", "hint", "container"})
 
     state: State
     reason: Reason
     message: str
     hint: str = ""
     retryable: bool = False
+    container: str = ""
 
     @property
     def sentence(self) -> str:

@@ -32,8 +32,15 @@ def failed(
         message=message,
         hint=hint,
         retryable=retryable,
+        container=_with_output(view, deployment),
     )
     return _ended(view, deployment, end)
+
+
+def _with_output(view: View, deployment: Deployment) -> str:
+    """The container of the deployment, once it has run: what it printed says why, and it is removed next."""
+    container = view.container_of(deployment.number)
+    return container.name if container is not None and container.state != "created" else ""
 
 
 def failed_job(view: View, deployment: Deployment, job: Job) -> tuple[Operation, ...]:
@@ -43,7 +50,7 @@ def failed_job(view: View, deployment: Deployment, job: Job) -> tuple[Operation,
 
 def failed_container(view: View, deployment: Deployment, container: Container | None) -> tuple[Operation, ...]:
     """Its container does not run. Where the world did that, and not the app, it is tried again."""
-    hint = "See what it printed: gitstead logs " + view.project
+    hint = f"See what it printed: gitstead logs {view.project} --build {deployment.number}"
     retryable = _was_ended_from_outside(container)
     return failed(view, deployment, Reason.START_FAILED, how_it_ended(container), hint=hint, retryable=retryable)
 

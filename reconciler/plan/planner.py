@@ -92,7 +92,7 @@ class _Slots:
     """Build slots of this host, less those in use."""
 
     def __init__(self, builds: int, observed: Observed) -> None:
-        self.free = builds - sum(_is_build(job) for job in observed.jobs.values())
+        self.free = builds - sum(_is_build(job) for job in observed.jobs.values()) - observed.reserved_builds
 
     def use(self, operations: tuple[Operation, ...]) -> None:
         self.free -= sum(isinstance(each, StartBuild) for each in operations)
@@ -106,8 +106,9 @@ def _platform_plan(world: World, gone: frozenset[str]) -> tuple[ProjectPlan, ...
     routes = routing.route(world, gone)
     if routes is None:
         return ()
-    due = trouble.due_at(world.history.last_failures.get(PLATFORM))
-    if world.now >= due:
+    failure = world.history.last_failures.get(PLATFORM)
+    due = trouble.due_at(failure)
+    if failure is None or failure.resource != routes.resource or world.now >= due:
         return (ProjectPlan(PLATFORM, (routes,)),)
     return (ProjectPlan(PLATFORM, wake_at=due, retry_at=due),)
 

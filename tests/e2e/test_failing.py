@@ -54,6 +54,7 @@ def test_a_first_deployment_that_fails_serves_nobody_until_it_is_mended(platform
     platform.push_spec("shop", **QUICK)
     platform.start()
     assert "nothing serves yet" in platform.condition("shop", "StartFailed")
+    assert "last words of the app" in platform.cli("logs", "shop", "--build", "1").stdout
     assert platform.get("shop.localhost")[0] != 200
     assert platform.upstream("shop") == ""
     shop.push(app_files("v2"))
