@@ -31,9 +31,12 @@ from reconciler.model.operation import Cause, CreateContainer
 from reconciler.model.spec import RunSpec
 from tests.caddy_support import free_port, short_folder, wait_until
 
-_LOOPBACK_UP = (
-    "import fcntl, socket, struct; fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh', b'lo', 0x41))"  # IFF_UP
-)
+# In a new network namespace 127.0.0.1 is down, and published ports are bound there as soon as the engine starts.
+_WITH_LOOPBACK = """\
+import fcntl, os, socket, struct, sys
+fcntl.ioctl(socket.socket(), 0x8914, struct.pack("16sh", b"lo", 0x41))  # SIOCSIFFLAGS: up and running
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 PROGRAMS = ("sh", "sleep", "cat", "yes", "head")
 GIT_MOVED = Cause("change", "a test asked for it")
 
@@ -139,8 +142,15 @@ class SecondEngine:
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{folder}/docker.sock"
 
+    @property
+    def pid(self) -> int:
+        """Of the engine itself, whose network namespace is that of its published ports."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
-        argv = ["unshare", "--net", "--mount", "dockerd", "--host", self.url]
+        argv = ["unshare", "--net", "--mount", sys.executable, "-c", _WITH_LOOPBACK]
+        argv += ["dockerd", "--host", self.url]
         argv += ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
         argv += ["--pidfile", f"{self._folder}/pid", "--containerd-namespace", self._folder.name]
         with (self._folder / "log").open("ab") as log:
@@ -148,9 +158,6 @@ class SecondEngine:
                 argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self._environment}
             )
         wait_until(self._answers, timeout_s=30, what="the second engine")
-        # In its new network namespace 127.0.0.1 is down, and published ports are bound there.
-        namespace = ["nsenter", "--target", str(self._process.pid), "--net"]
-        subprocess.run([*namespace, sys.executable, "-c", _LOOPBACK_UP], check=True)
 
     def stop(self) -> None:
         """As the system does it: SIGTERM, then wait."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import time
 
 import click
@@ -54,7 +55,7 @@ def _ask(settings: Settings, kind: str, project: str, payload: dict[str, str]) -
     """Leave the request and wait a moment for the answer."""
     inbox = Inbox(settings.inbox_db, wake_socket=settings.wake_socket)
     try:
-        number = inbox.leave_request(kind, project, payload, by=getpass.getuser(), now=time.time())
+        number = inbox.leave_request(kind, project, payload, by=_who(), now=time.time())
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             answer = inbox.answer(number)
@@ -65,6 +66,14 @@ def _ask(settings: Settings, kind: str, project: str, payload: dict[str, str]) -
     finally:
         inbox.close(clean=False)
     click.echo(f"{kind} is left as request {number}; the reconciler has not taken it yet. Does it run? gitstead status")
+
+
+def _who() -> str:
+    """The person's name, or the number of a user that this machine has no name for."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _answer(outcome: str, message: str) -> None:
