@@ -19,13 +19,18 @@ from bench.image import import_base
 from tests.platform_support import Platform, Repo, free_ports
 
 LEASES = (26000, 27999)
+_TMPFS = Path("/dev/shm")  # noqa: S108 - the folder in it is made by mkdtemp
 
 
 @dataclass(frozen=True)
 class Place:
-    """`token` is in every name; `base` is the image that the apps are built on."""
+    """`token` is in every name; `base` is the image that the apps are built on.
+
+    `memory` is a folder on tmpfs, for what lies below /run on a server.
+    """
 
     folder: Path
+    memory: Path
     token: str
     mirror: Mirror
 
@@ -41,6 +46,7 @@ class Place:
         http_port, status_port = free_ports(2)
         made = Platform(folder, http_port, status_port, LEASES, web=True)
         made.settings = {f"GITSTEAD_{key.upper()}": value for key, value in settings.items()}
+        (folder / "run").symlink_to(self.memory, target_is_directory=True)
         made.repos["platform"] = Repo.make(folder, "platform")
         document = "apiVersion: gitstead/v1\nkind: Platform\ndomain: localhost\n"
         made.platform_repo.push({"platform.yaml": document}, "The platform")
@@ -55,13 +61,15 @@ def place() -> Iterator[Place]:
     """Raises `GitsteadError` where no static busybox can be had."""
     folder = Path(tempfile.mkdtemp(prefix="gs-bench-"))
     folder.chmod(0o755)
-    made = Place(folder, secrets.token_hex(4), Mirror(folder / "apt"))
+    memory = Path(tempfile.mkdtemp(prefix="gs-bench-", dir=_TMPFS if _TMPFS.is_dir() else None))
+    made = Place(folder, memory, secrets.token_hex(4), Mirror(folder / "apt"))
     try:
         import_base(made.base, made.mirror)
         yield made
     finally:
         remove_images(made.base)
-        shutil.rmtree(folder, ignore_errors=True)
+        for each in (folder, memory):
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def remove_images(*names: str) -> None:
