@@ -108,12 +108,18 @@ class Runs:
                 self._keep(operation, operation.identity.source_commit, operation.identity.platform_revision)
             elif isinstance(operation, EndDeployment | RemoveContainer):
                 self.mirrors.forget(operation.project, operation.deployment)
+            elif isinstance(operation, MarkLive):
+                self._keep_only(operation.project, {operation.deployment, operation.previous})
             elif isinstance(operation, RetireProject):
-                for project_name, number in self.mirrors.kept():
-                    if project_name == operation.project:
-                        self.mirrors.forget(project_name, number)
+                self._keep_only(operation.project, set())
         except GitsteadError as error:
             log.warning("commits.not_kept", project=operation.project, reason=error.reason, message=str(error))
+
+    def _keep_only(self, project_name: str, numbers: set[int]) -> None:
+        """What a kill left pinned goes as well: no operation names it any more."""
+        for name, number in self.mirrors.kept():
+            if name == project_name and number not in numbers:
+                self.mirrors.forget(name, number)
 
     def _keep(self, operation: Operation, app_sha: str, platform_revision: str) -> None:
         self.mirrors.keep(
