@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,7 @@ from tests.chaos.stage import Stage
 from tests.chaos.stage import stage as make_stage
 
 INJECTED = "faults injected"
+WHOLE_AFTER_S = "seconds from the start to whole"
 
 
 class Keeper:
@@ -50,16 +52,21 @@ def stage(keeper: Keeper, request: pytest.FixtureRequest) -> Iterator[Stage]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    counts = {
-        outcome: sum(
-            int(str(value))
-            for report in terminalreporter.stats.get(outcome, [])
-            for name, value in getattr(report, "user_properties", ())
-            if name == INJECTED
-        )
-        for outcome in ("passed", "failed")
-    }
+    counts = {outcome: sum(_properties(terminalreporter, outcome, INJECTED)) for outcome in ("passed", "failed")}
     total = sum(counts.values())
     if total:
         which = "all" if share() == FULL else f"share {share()} (GITSTEAD_CHAOS={share()} repeats it)"
-        terminalreporter.write_line(f"chaos: {total} faults injected, {counts['passed']} survived; {which}")
+        terminalreporter.write_line(f"chaos: {total:g} faults injected, {counts['passed']:g} survived; {which}")
+    times = _properties(terminalreporter, "passed", WHOLE_AFTER_S)
+    if times:
+        middle, longest = statistics.median(times), max(times)
+        terminalreporter.write_line(f"chaos: whole {middle:.1f} s after the start (median), {longest:.1f} s at most")
+
+
+def _properties(terminalreporter: pytest.TerminalReporter, outcome: str, wanted: str) -> list[float]:
+    return [
+        float(str(value))
+        for report in terminalreporter.stats.get(outcome, [])
+        for name, value in getattr(report, "user_properties", ())
+        if name == wanted
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import Any
 
 from reconciler.apply.failpoints import AIM, FOLDER, REACHED
 from reconciler.history.requests import Inbox
-from tests.chaos.whole import problems
+from tests.chaos.whole import is_adopted, problems
 from tests.platform_support import Platform, platform, wait_for
 
 WHOLE_S = 30.0
@@ -36,7 +37,6 @@ class Stage:
     pushed: int = 0
     named: int = 0
     updates: int = 0
-    adopted: bool = False
     refused: bool = False
 
     # ---- what Git asks for ------------------------------------------------------------------
@@ -81,17 +81,18 @@ class Stage:
         """No project, and nothing of one."""
         if self.project:
             self.start()
-            leaving = self.leave()
-            if self.adopted:
-                self.platform.condition(leaving, "WaitingForApproval")
-                self.platform.cli("approve", leaving)
-                self.adopted = False
+            self.update_adopted()
+            self.leave()
         self.be_whole()
+
+    def update_adopted(self) -> None:
+        """A release of this store's own: what was adopted is then known for certain, or removed."""
+        if is_adopted(self):
+            self.serving = self.push_version()
+            self.be_whole()
 
     def live(self) -> None:
         """A project that serves the newest version."""
-        if self.adopted:
-            self.empty()
         if not self.project:
             self.name_project()
             self.serving = self.push_version()
@@ -101,13 +102,14 @@ class Stage:
             self.serving = self.push_version()
             self.push_spec()
         self.be_whole()
+        self.update_adopted()
 
     def lose_store(self) -> None:
-        """Stop, and delete the SQLite files."""
-        self.platform.stop()
+        """Stop where it runs, and delete the SQLite files."""
+        if self.is_running():
+            self.platform.stop()
         for path in (self.platform.state / "state").iterdir():
             path.unlink()
-        self.adopted = True
 
     def be_whole(self, *, timeout_s: float = WHOLE_S) -> None:
         """Wait until nothing from outside looks wrong."""
@@ -154,6 +156,36 @@ class Stage:
         assert self.platform.process is not None
         status = self.platform.process.returncode
         assert status == -signal.SIGKILL, f"it ended with {status}\n{self.platform.log()[-3000:]}"
+
+    def kill(self) -> None:
+        """SIGKILL from outside."""
+        self.platform.kill()
+
+    def kill_after(self, after_s: float) -> None:
+        """SIGKILL at no place in particular."""
+        assert self.platform.process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.platform.process.wait(timeout=after_s)
+        assert self.is_running(), self._story()
+        self.kill()
+
+    def recover(self) -> float:
+        """Start again, aimed at nothing, and wait until all is whole; how many seconds that took."""
+        self.aim("")
+        started_at = time.monotonic()
+        self.start()
+        self.be_whole()
+        return time.monotonic() - started_at
+
+    def ends_or_is_whole(self, *, timeout_s: float = WHOLE_S) -> bool:
+        """Whether it was killed; False where all became whole without."""
+        deadline = time.monotonic() + timeout_s
+        while self.is_running():
+            if not problems(self):
+                return False
+            assert time.monotonic() < deadline, f"neither killed nor whole\n{self._story()}"
+            time.sleep(0.02)
+        return True
 
     # ---- looking ----------------------------------------------------------------------------
 

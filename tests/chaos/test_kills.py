@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.cases import NOT_REACHED, Case, all_places, cases_of, chosen, share
-from tests.chaos.conftest import INJECTED
+from tests.chaos.conftest import INJECTED, WHOLE_AFTER_S
 from tests.chaos.scenarios import SCENARIOS, Scenario
 from tests.chaos.stage import Stage
 from tests.chaos.whole import assert_quiet
@@ -30,9 +30,7 @@ def test_a_kill_leaves_nothing_half_done(
     if case.scenario.serves_throughout:
         assert stage.answer()[0] == 200
         assert stage.answer()[1].strip() in (before, stage.serving)
-    stage.aim("")
-    stage.start()
-    stage.be_whole()
+    record_property(WHOLE_AFTER_S, stage.recover())
     assert_quiet(stage)
 
 
