@@ -5,7 +5,9 @@ Made by `desired.resolution` out of texts and source states; compared with `Obse
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from reconciler.model.condition import Reason
 from reconciler.model.release import Commit
@@ -74,4 +76,8 @@ class Desired:
     problem: str = ""
 
     def find(self, project_name: str) -> DesiredProject | None:
-        return next((project for project in self.projects if project.name == project_name), None)
+        return self._by_name.get(project_name)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, DesiredProject]:
+        return {project.name: project for project in reversed(self.projects)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -95,6 +96,16 @@ class Routes:
     digest: str
     hosts: tuple[tuple[str, str], ...] = ()
     hosts_elsewhere: frozenset[str] = frozenset()
+
+    def hosts_of(self, project_name: str) -> tuple[str, ...]:
+        return self._by_project.get(project_name, ())
+
+    @cached_property
+    def _by_project(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for host, project_name in self.hosts:
+            found[project_name] = (*found.get(project_name, ()), host)
+        return found
 
 
 @dataclass(frozen=True)

@@ -98,8 +98,7 @@ def _observed_facts(observed: Observed, container: Container | None, project_nam
     if observed.routes is None:
         facts["domains"] = f"unknown: {observed.caddy_problem}"
     else:
-        hosts = [host for host, project in observed.routes.hosts if project == project_name]
-        facts["domains"] = ", ".join(hosts) or "none"
+        facts["domains"] = ", ".join(observed.routes.hosts_of(project_name)) or "none"
     return facts
 
 
@@ -107,8 +106,9 @@ def _container(
     observed: Observed, history: History, host: Host, *, project_name: str, deployment: int
 ) -> Container | None:
     for each in observed.engine.containers if observed.engine else ():
+        who = each.identity
+        if who is None or who.deployment != deployment or who.project != project_name:
+            continue
         if is_ours(each, instance=host.instance, inventory=history.inventory):
-            who = identity(each)
-            if (who.project, who.deployment) == (project_name, deployment):
-                return each
+            return each
     return None

@@ -76,7 +76,7 @@ class View:
     def missing_hosts(self) -> tuple[str, ...]:
         """Domains that Caddy does not route to the project; all of them while it does not answer."""
         routes = self.world.observed.routes
-        found = {host for host, project in routes.hosts if project == self.project} if routes else set()
+        found = routes.hosts_of(self.project) if routes else ()
         return tuple(each for each in (self.desired.spec.domains if self.desired else ()) if each not in found)
 
     @property
