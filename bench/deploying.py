@@ -180,7 +180,8 @@ class Bare(Side):
         Path(config.upstream).write_text("127.0.0.1:9")
         self._start_caddy(config.upstream)
         argv = [sys.executable, "-m", "bench.bare_deploy", json.dumps(asdict(config))]
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        root = Path(__file__).resolve().parents[1]
+        self.process = subprocess.Popen(argv, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._run("code")
         self.until_answered(time.perf_counter())
         self._end()

@@ -101,16 +101,23 @@ def _against_compose(other: Compose, fleet: Fleet, built: Built, report: Report,
 
 
 def _count(built: Built, report: Report) -> None:
-    """What one pass asks of the outside, and that it writes nothing (invariant 11)."""
-    before = _counters(built)
-    built.worker.look({}, "bench")
-    after = _counters(built)
-    used = {name: count - before.get(name, 0) for name, count in after.items() if count != before.get(name, 0)}
+    """What one pass asks of the outside, and that it writes nothing (invariant 11).
+
+    The quietest of ten: what others do on this engine meanwhile is looked at as well.
+    """
+    passes = [_used(built) for _ in range(10)]
+    used = min(passes, key=lambda each: sum(each.values()))
     report.say(f"one pass asks: {', '.join(f'{name} × {count}' for name, count in used.items())}")
-    writes = sum(count for name, count in used.items() if name.startswith("write"))
+    writes = max(sum(count for name, count in each.items() if name.startswith("write")) for each in passes)
     calls = sum(count for name, count in used.items() if name.startswith("docker"))
     report.bound(f"calls to Docker {calls}", calls, aim=1)
     report.bound(f"writes to Docker, Caddy, upstream files and store {writes}", writes, aim=0)
+
+
+def _used(built: Built) -> dict[str, int]:
+    before = _counters(built)
+    built.worker.look({}, "bench")
+    return {name: count - before.get(name, 0) for name, count in _counters(built).items() if count != before.get(name)}
 
 
 def _counters(built: Built) -> dict[str, int]:
@@ -173,15 +180,9 @@ def _in_process(platform: Platform) -> Iterator[Built]:
 
 def _is_settled(built: Built) -> bool:
     """Whether the engine's cache is kept and a look writes nothing."""
-    before = _counters(built)
-    built.worker.look({}, "bench")
-    after = _counters(built)
+    used = _used(built)
     time.sleep(0.1)
-    return _difference(before, after) == {"docker: list containers", "Caddy: read the configuration"}
-
-
-def _difference(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    return {name for name, count in after.items() if count != before.get(name, 0)}
+    return used == {"docker: list containers": 1, "Caddy: read the configuration": 1}
 
 
 @contextlib.contextmanager
