@@ -19,12 +19,16 @@ _READ_ONLY = frozenset({"GET", "HEAD"})
 
 
 class Relay:
-    """Listens at `path` and passes bytes on to `target`; `url` is what DOCKER_HOST takes."""
+    """Listens at `path` and passes bytes on to `target`; `url` is what DOCKER_HOST takes.
+
+    While `loses` is set, a connection with a request whose path has that text is ended without an answer.
+    """
 
     def __init__(self, path: Path, target: Path) -> None:
         self.path, self.target = path, target
         self.url = f"unix://{path}"
         self.requests: list[tuple[str, str]] = []
+        self.loses = ""
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener: socket.socket | None = None
@@ -76,21 +80,23 @@ class Relay:
                     continue
                 with self._lock:
                     self._open |= {client, server}
-                watch = _Requests(self.requests)
+                watch = _Requests(self)
                 threading.Thread(target=self._pump, args=(client, server, watch), daemon=True).start()
                 threading.Thread(target=self._pump, args=(server, client, None), daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket, watch: _Requests | None) -> None:
+        lost = True
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 if watch is not None:
                     watch.feed(data)
                 target.sendall(data)
             target.shutdown(socket.SHUT_WR)
+            lost = False
         with self._lock:
             finished = target not in self._open
             self._open -= {source}
-        if watch is None or finished:
+        if watch is None or finished or lost:
             _end(source)
             _end(target)
 
@@ -98,8 +104,8 @@ class Relay:
 class _Requests:
     """Finds the requests in the bytes of one connection; after an upgrade or a chunked body it only passes on."""
 
-    def __init__(self, found: list[tuple[str, str]]) -> None:
-        self._found = found
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
         self._buffer = b""
         self._body_left = 0
         self._opaque = False
@@ -119,7 +125,10 @@ class _Requests:
 
     def _take(self, head: bytes) -> None:
         request, length = _REQUEST.match(head), _LENGTH.search(head)
-        self._found.append((request[1].decode(), request[2].decode()) if request else ("?", repr(head[:40])))
+        found = (request[1].decode(), request[2].decode()) if request else ("?", repr(head[:40]))
+        self._relay.requests.append(found)
+        if self._relay.loses and self._relay.loses in found[1]:
+            raise ConnectionAbortedError(found[1])
         self._body_left = int(length[1]) if length else 0
         self._opaque = request is None or bool(_OPAQUE.search(head))
 

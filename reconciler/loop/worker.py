@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 BEAT_S = 15.0
 PAUSE_AFTER_ERROR_S = 1.0
 LOCAL_PATIENCE_S = 1.0
+ASK_AGAIN_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,12 @@ class Worker:
                 self._holders = dict(observed.routes.hosts)
             self._hand_out(plan, marks, request_id, busy=busy)
             self._tell(plan, desired, observed, history)
-            self._wake_at = plan.wake_at
-            rest = None if busy else Rest.of(plan, desired=desired, observed=observed, history=history)
+            self._wake_at = _next_look(plan, observed)
+            rest = (
+                None
+                if busy or _is_blind(observed)
+                else Rest.of(plan, desired=desired, observed=observed, history=history)
+            )
         self._rest = rest
 
     def _refresh(self, marks: Mapping[str, Mark]) -> None:
@@ -191,6 +196,18 @@ class Worker:
         if desired.revision and observed.engine is not None:
             for project_name in parts.recorder.told_projects - {row.project for row in rows}:
                 parts.recorder.forget_status(project_name)
+
+
+def _next_look(plan: Plan, observed: Observed) -> float:
+    """When time alone asks for a look; soon where something did not answer, since nobody tells of its return."""
+    if not _is_blind(observed):
+        return plan.wake_at
+    ask_again = observed.at + ASK_AGAIN_S
+    return min(plan.wake_at, ask_again) if plan.wake_at else ask_again
+
+
+def _is_blind(observed: Observed) -> bool:
+    return observed.engine is None or observed.routes is None
 
 
 def patience_s(repo: str) -> float:

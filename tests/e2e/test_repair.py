@@ -194,6 +194,16 @@ def test_a_lost_stream_of_events_is_followed_by_a_look_at_everything(platform: P
         platform.answers("shop", "v1")
 
 
+def test_an_engine_that_fails_one_question_is_asked_again_soon(platform: Platform, relay: Relay) -> None:
+    """Its events go on, so that nobody would tell of its return."""
+    platform.deploy("shop")
+    relay.loses = "/containers/json"
+    platform.looks(1)
+    platform.condition("shop", "EngineUnavailable")
+    relay.loses = ""
+    platform.healthy("shop", timeout_s=20)
+
+
 # ---- routes ----------------------------------------------------------------------------------
 
 
