@@ -17,6 +17,7 @@ WORKERS = 8
 JITTER = 0.1
 LONGEST_S = 300.0
 STEP_S = 0.25
+AT_ONCE = 0.0
 
 
 class Poller:
@@ -59,13 +60,19 @@ class Poller:
     def poll_now(self, repo: str | None = None) -> None:
         """Ask `repo`, or all, without waiting for the interval."""
         with self._lock:
-            for each in [repo] if repo is not None else list(self._due):
-                self._due[each] = 0.0
+            for each in [repo] if repo is not None else self._sources.addresses():
+                self._due[each] = AT_ONCE
         self._wake.set()
 
     def ask(self, repo: str, *, wait_s: float) -> None:
-        """Ask `repo` at once and wait at most `wait_s` for the answer; a later one comes as news."""
+        """Ask `repo` at once and wait at most `wait_s` for the answer; a later one comes as news.
+
+        A question that is under way may have been answered before what is asked for now: then it is put again.
+        """
         with self._lock:
+            if self._is_asking(repo):
+                self._due[repo] = AT_ONCE
+                self._wake.set()
             future = self._submit(repo)
         wait([future], timeout=wait_s)
 
@@ -81,19 +88,24 @@ class Poller:
             known = self._sources.addresses()
             self._due = {repo: self._due.get(repo, self._first_due(repo, now)) for repo in known}
             for repo in [repo for repo, at in self._due.items() if at <= now]:
+                if self._due[repo] == AT_ONCE and self._is_asking(repo):
+                    continue
                 self._due[repo] = now + self._pause_s(repo)
                 self._submit(repo)
             return min(self._due.values(), default=now + self._interval_s)
 
     def _submit(self, repo: str) -> Future[None]:
         """Under the lock: one question at a time for each repository."""
+        if not self._is_asking(repo):
+            self._asking[repo] = self._pool.submit(self._poll, repo)
+        return self._asking[repo]
+
+    def _is_asking(self, repo: str) -> bool:
         under_way = self._asking.get(repo)
-        if under_way is None or under_way.done():
-            under_way = self._asking[repo] = self._pool.submit(self._poll, repo)
-        return under_way
+        return under_way is not None and not under_way.done()
 
     def _first_due(self, repo: str, now: float) -> float:
-        return now + self._pause_s(repo) if self._sources.was_asked(repo) else 0.0
+        return now + self._pause_s(repo) if self._sources.was_asked(repo) else AT_ONCE
 
     def _pause_s(self, repo: str) -> float:
         base = min(self._interval_s * 2.0 ** self._troubles.get(repo, 0), max(LONGEST_S, self._interval_s))

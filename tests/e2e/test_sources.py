@@ -30,7 +30,7 @@ def test_a_repository_that_moved_away_is_told_and_used_again_when_it_is_back(pla
     away = bare.with_name("away.git")
     bare.rename(away)
     platform.looks(1)
-    assert f'"{bare}" is not there' in platform.condition("shop", "SourceUnusable")
+    assert f'"{bare}" is not there' in platform.condition("shop", "SourceUnusable", timeout_s=10)
     untouched(platform, before)
     platform.stop()
     platform.start()
@@ -168,10 +168,10 @@ def test_a_push_to_a_remote_is_found_by_polling(platform: Platform, daemon: str)
 
 
 def test_a_person_in_a_hurry_has_a_remote_asked_at_once_by_sync(platform: Platform, daemon: str) -> None:
+    """Also one that was heard of for the first time since the last poll."""
     platform.settings |= {"GITSTEAD_POLL_S": "1h"}
     platform.deploy("shop", source={"repo": f"{daemon}/shop.git"})
     platform.repos["shop"].push({"version": "v2\n"})
-    platform.looks(1)
     assert platform.cli("sync").stdout
     platform.answers("shop", "v2")
 
