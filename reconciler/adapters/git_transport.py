@@ -35,6 +35,7 @@ class Workers:
         self._slots = threading.BoundedSemaphore(LIMIT)
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
+        self._busy: set[_Worker] = set()
         self._closed = False
 
     def ask(self, request: Request) -> Answer:
@@ -47,10 +48,12 @@ class Workers:
             self._slots.release()
 
     def close(self) -> None:
-        """End every idle worker; one at work ends after its request."""
+        """End every worker, also one at work: its request fails, and what it left is swept at the next start."""
         with self._lock:
             self._closed = True
             workers, self._idle = self._idle, []
+            for worker in self._busy:
+                worker.kill()
         for worker in workers:
             worker.end()
 
@@ -63,7 +66,13 @@ class Workers:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
         worker = worker or _Worker(self._home, self._log_path)
+        with self._lock:
+            self._busy.add(worker)
+            if self._closed:
+                worker.kill()
         answer = worker.ask(request)
+        with self._lock:
+            self._busy.remove(worker)
         if answer is None:
             return _died(worker.end(), request, self._log_path)
         self._put_back(worker)
@@ -113,6 +122,11 @@ class _Worker:
             return None
         fields = json.loads(line)
         return Answer(fields["refs"], tuple(fields["names"]), fields["trouble"], fields["detail"], fields["fetched"])
+
+    def kill(self) -> None:
+        """End it in the middle of a request; whoever asked it still calls `end`, which alone reaps it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     def end(self) -> int:
         """Close, wait a moment, then kill; the exit status, negative for a signal. It is not reaped before."""

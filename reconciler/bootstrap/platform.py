@@ -63,6 +63,7 @@ class Platform:
     poller: Poller
     queue: DirtyQueue
     heartbeat: HeartbeatFile
+    mirrors: Mirrors
 
     def run(self) -> None:
         """Until `stop`: in this thread, with its helpers beside it; then everything is closed."""
@@ -73,6 +74,7 @@ class Platform:
         finally:
             for ending in (self.events, self.requests, self.host_watch, self.poller):
                 ending.stop()
+            self.mirrors.close()
             self.watch.close()
             self.jobs.close()
             self.store.close()
@@ -183,6 +185,7 @@ def build(settings: Settings, host: Host) -> Platform:
         poller=poller,
         queue=queue,
         heartbeat=heartbeat,
+        mirrors=mirrors,
     )
 
 

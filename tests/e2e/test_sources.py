@@ -208,6 +208,18 @@ def test_a_remote_that_hangs_delays_nobody_else(platform: Platform) -> None:
         platform.answers("blog", "v1")
 
 
+def test_a_remote_that_hangs_does_not_hold_up_the_stop(platform: Platform) -> None:
+    with HttpServer(platform.folder) as server:
+        server.mode = "hang"
+        platform.push_spec("blog", source={"repo": f"{server.url}/blog.git"})
+        platform.start()
+        wait_for(lambda: server.requests, "the remote is being asked")
+        assert platform.process is not None
+        platform.process.terminate()
+        assert platform.wait_ended(timeout_s=10) == 0
+    assert "Traceback" not in platform.log()
+
+
 def test_a_pack_that_never_comes_delays_nobody_else(platform: Platform) -> None:
     platform.settings |= {"GITSTEAD_POLL_S": "1s", "GITSTEAD_GIT_TIMEOUT_S": "3s"}
     with HttpServer(platform.folder) as server:
