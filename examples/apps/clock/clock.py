@@ -49,4 +49,4 @@ class Clock(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("PORT", "8000"))), Clock).serve_forever()  # noqa: S104
+    ThreadingHTTPServer(("0.0.0.0", int(os.environ.get("PORT", "8000"))), Clock).serve_forever()
