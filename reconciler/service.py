@@ -24,7 +24,7 @@ from reconciler.adapters.processes import inherited, start_daemon
 from reconciler.adapters.service_manager import ServiceManager
 from reconciler.bootstrap.platform import Platform, build
 from reconciler.bootstrap.state import only_reconciler, prepare_state
-from reconciler.errors import GitsteadError
+from reconciler.errors import GitsteadError, HostUnfit
 from reconciler.log_output import configure_logging
 from reconciler.loop.queue import ALL
 from reconciler.settings import Settings
@@ -111,7 +111,7 @@ def serve(
     """Run until SIGINT or SIGTERM. `ready` is called, in a thread of its own, once everything has started.
 
     `log_to` takes the log in place of standard error. Raises HostUnfit where another reconciler has the
-    state folder, and what starting Caddy raises.
+    state folder or the loop ended by itself, and what starting Caddy raises.
     """
     configure_logging(level=settings.log_level, form=settings.log_format, stream=log_to)
     manager = ServiceManager(settings.notify_socket)
@@ -142,6 +142,12 @@ def serve(
             loop.join()
             if caddy is not None:
                 caddy.stop()
+        if not stopping.is_set():
+            raise HostUnfit(
+                "the reconciler's loop ended by itself",
+                expected="a loop that runs until it is stopped",
+                remedy="The log says what happened; start it again",
+            )
 
 
 def _caddy(settings: Settings) -> CaddyProcess | None:
