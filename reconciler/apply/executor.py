@@ -14,7 +14,7 @@ from reconciler.apply.effects import Effects
 from reconciler.apply.failpoints import Failpoints
 from reconciler.apply.operations import HANDLERS
 from reconciler.errors import GitsteadError, Retryable
-from reconciler.model.effects import Journal
+from reconciler.model.effects import Done, Journal
 from reconciler.model.operation import Operation
 from reconciler.model.plan import ProjectPlan
 
@@ -35,45 +35,49 @@ class Executor:
         self._effects, self._journal, self._failpoints = effects, journal, failpoints
 
     def apply(self, plan: ProjectPlan, *, request_id: str) -> Applied:
-        """Carry out `plan.operations` in order."""
+        """Carry out `plan.operations` in order. What the journal raises is raised."""
         done: list[Operation] = []
-        for operation in plan.operations:
-            error = self._one(operation, request_id)
-            if error is not None:
-                return Applied(tuple(done), operation, error)
-            done.append(operation)
+        last: Done | None = None
+        try:
+            for operation in plan.operations:
+                row_id = self._begin(operation, request_id, after=last)
+                last = None
+                outcome = self._carry_out(operation, row_id)
+                if isinstance(outcome, GitsteadError):
+                    return Applied(tuple(done), operation, outcome)
+                last = outcome
+                done.append(operation)
+        finally:
+            if last is not None:
+                self._journal.succeed(last.row_id, result=last.result, now=last.at)
         return Applied(tuple(done))
 
-    def _one(self, operation: Operation, request_id: str) -> GitsteadError | None:
-        clock = self._effects.clock
+    def _begin(self, operation: Operation, request_id: str, *, after: Done | None) -> int:
+        """The intent of this one, and the end of the one before it, in one write."""
         self._failpoints.reach(f"intent:{operation.name}")
-        row_id = self._journal.begin(operation, request_id=request_id, now=clock())
+        row_id = self._journal.begin(operation, request_id=request_id, now=self._effects.clock(), after=after)
         self._failpoints.reach(f"before:{operation.name}")
+        return row_id
+
+    def _carry_out(self, operation: Operation, row_id: int) -> Done | GitsteadError:
+        clock = self._effects.clock
         try:
             result = HANDLERS[type(operation)](self._effects, operation)
         except GitsteadError as error:
             self._journal.fail(
                 row_id, reason=error.reason, message=str(error), retryable=isinstance(error, Retryable), now=clock()
             )
-            log.warning(
-                "operation.failed",
-                operation=operation.name,
-                project=operation.project,
-                deployment=operation.deployment,
-                resource=operation.resource,
-                reason=error.reason,
-                message=str(error),
-            )
+            log.warning("operation.failed", **_named(operation), reason=error.reason, message=str(error))
             return error
         self._failpoints.reach(f"after:{operation.name}")
-        self._journal.succeed(row_id, result=result, now=clock())
-        log.info(
-            "operation.done",
-            operation=operation.name,
-            project=operation.project,
-            deployment=operation.deployment,
-            resource=operation.resource,
-            cause=operation.cause.kind,
-            why=operation.cause.text,
-        )
-        return None
+        log.info("operation.done", **_named(operation), cause=operation.cause.kind, why=operation.cause.text)
+        return Done(row_id, result, clock())
+
+
+def _named(operation: Operation) -> dict[str, object]:
+    return {
+        "operation": operation.name,
+        "project": operation.project,
+        "deployment": operation.deployment,
+        "resource": operation.resource,
+    }

@@ -11,6 +11,7 @@ from reconciler.history import deployments
 from reconciler.history.rows import clean
 from reconciler.history.standing import Standing
 from reconciler.model.condition import Reason
+from reconciler.model.effects import Done
 from reconciler.model.job import Job
 from reconciler.model.operation import (
     AdoptDeployment,
@@ -26,6 +27,7 @@ from reconciler.model.release import Deployment
 
 EVENT_MERGE_S = 600.0
 EVENTS_KEPT = 1000
+_CLOSE = "UPDATE operations SET outcome = 'ok', result = ?, ended_at = ? WHERE id = ? AND outcome = ''"
 
 
 class Recorder(Standing):
@@ -35,13 +37,15 @@ class Recorder(Standing):
     that a deployment may not take. The steps of a deployment may be repeated: the second changes nothing.
     """
 
-    def begin(self, operation: Operation, *, request_id: str, now: float) -> int:
-        """Write the intent and return the row's id."""
+    def begin(self, operation: Operation, *, request_id: str, now: float, after: Done | None = None) -> int:
+        """Write the intent and return the row's id; `after` is closed by the same write, since each costs a sync."""
         values = (
             *(request_id, operation.project, operation.deployment, operation.name, operation.resource),
             *(operation.cause.kind, self._text(operation.cause.text), self._text(operation.sentence), now),
         )
         with self._database.transaction() as connection:
+            if after is not None:
+                connection.execute(_CLOSE, (self._text(after.result), after.at, after.row_id))
             cursor = connection.execute(
                 "INSERT INTO operations (request_id, project, deployment, operation, resource,"
                 " cause, cause_text, sentence, begun_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -51,10 +55,7 @@ class Recorder(Standing):
 
     def succeed(self, row_id: int, *, result: str, now: float) -> None:
         """Close the row: done."""
-        self._write(
-            "UPDATE operations SET outcome = 'ok', result = ?, ended_at = ? WHERE id = ? AND outcome = ''",
-            (self._text(result), now, row_id),
-        )
+        self._write(_CLOSE, (self._text(result), now, row_id))
 
     def fail(self, row_id: int, *, reason: str, message: str, retryable: bool, now: float) -> None:
         """Close the row: failed, with what a person should read."""

@@ -5,6 +5,7 @@ Implemented by `history`, so that `apply` needs no store to be tested.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from reconciler.model.job import Job
@@ -22,11 +23,20 @@ from reconciler.model.operation import (
 Stream = Literal["stdout", "stderr", "system"]
 
 
+@dataclass(frozen=True)
+class Done:
+    """An operation that went well and whose row is still open; `result` is e.g. a container id."""
+
+    row_id: int
+    result: str
+    at: float
+
+
 class Journal(Protocol):
     """Intent before, result after; durable when the call returns."""
 
-    def begin(self, operation: Operation, *, request_id: str, now: float) -> int:
-        """Write the intent and return the row's id."""
+    def begin(self, operation: Operation, *, request_id: str, now: float, after: Done | None = None) -> int:
+        """Write the intent and return the row's id; `after` is closed by the same write."""
 
     def succeed(self, row_id: int, *, result: str, now: float) -> None:
         """Close the row: done. `result` is e.g. a container id."""

@@ -13,7 +13,7 @@ from reconciler.history.recorder import EVENTS_KEPT
 from reconciler.history.store import Store
 from reconciler.masking import Masker
 from reconciler.model.condition import Condition, Health, Reason
-from reconciler.model.effects import Journal
+from reconciler.model.effects import Done, Journal
 from reconciler.model.job import Job, JobKey
 from reconciler.model.operation import CreateNetwork
 from reconciler.model.release import State
@@ -49,6 +49,18 @@ def test_the_recorder_is_the_journal_that_apply_is_handed(store: Store) -> None:
     journal.succeed(row_id, result="net-1", now=11.0)
     [row] = store.queries.operations("blog", 3)
     assert (row.outcome, row.result, row.begun_at, row.ended_at) == ("ok", "net-1", 10.0, 11.0)
+
+
+def test_the_next_intent_closes_the_operation_before_it_in_the_same_write(store: Store) -> None:
+    first = store.recorder.begin(NETWORK, request_id="r-1", now=10.0)
+    version = store.queries.data_version()[1]
+    second = store.recorder.begin(NETWORK, request_id="r-1", now=11.5, after=Done(first, "net-1", 11.0))
+    assert store.queries.data_version()[1] == version + 1
+    rows = store.queries.operations(NETWORK.project, NETWORK.deployment)
+    assert [(row.id, row.outcome, row.result, row.ended_at) for row in rows] == [
+        (first, "ok", "net-1", 11.0),
+        (second, "", "", 0.0),
+    ]
 
 
 def test_a_failed_operation_says_why_and_never_holds_a_secret(store: Store) -> None:
