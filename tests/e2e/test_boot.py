@@ -22,7 +22,7 @@ import pytest
 
 from tests.caddy_support import admin_request, caddy_program
 from tests.engine_support import SecondEngine, second_engine
-from tests.platform_support import Platform, app_files, docker, inspect, wait_for
+from tests.platform_support import Platform, app_files, docker, inspect, remove_instance, wait_for
 from tests.platform_support import platform as make_platform
 
 pytestmark = pytest.mark.real
@@ -101,8 +101,7 @@ def test_a_new_state_folder_is_another_instance_that_touches_nothing_of_the_old_
         assert platform.instance != old
         assert {name: (inspect(name)["Id"], inspect(name)["State"]["StartedAt"]) for name in running} == running
     finally:
-        docker("rm", "-f", *running)
-        docker("network", "rm", f"gs-{old}-shop")
+        remove_instance(old)
         shutil.rmtree(kept)
 
 
