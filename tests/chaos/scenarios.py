@@ -78,8 +78,13 @@ def serving(stage: Stage) -> None:
 
 
 def container_lost(stage: Stage) -> None:
-    """Removed by hand while the reconciler is down."""
+    """Removed by hand while the reconciler is down; for the first time, since a repair that comes again waits."""
     stage.live()
+    with stage.platform.queries() as queries:
+        repairs = queries.history().of(stage.project).repairs
+    if repairs:
+        stage.empty()
+        stage.live()
     stage.platform.kill()
     docker("rm", "--force", stage.platform.live(stage.project))
 

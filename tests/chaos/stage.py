@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from reconciler.history.requests import Inbox
 from tests.chaos.whole import is_adopted, problems
 from tests.platform_support import Platform, platform, wait_for
 
-WHOLE_S = 30.0
+WHOLE_S = 60.0
+VISIT_S = 0.02
 APP = "app"
 GOOD, SICK = "ok", None
 
@@ -105,9 +107,9 @@ class Stage:
         self.update_adopted()
 
     def lose_store(self) -> None:
-        """Stop where it runs, and delete the SQLite files."""
+        """Kill where it runs, so that Caddy goes on, and delete the SQLite files."""
         if self.is_running():
-            self.platform.stop()
+            self.kill()
         for path in (self.platform.state / "state").iterdir():
             path.unlink()
 
@@ -147,7 +149,7 @@ class Stage:
         if not self.is_running():
             self.platform.start()
 
-    def wait_killed(self, *, timeout_s: float = 30.0) -> None:
+    def wait_killed(self, *, timeout_s: float = WHOLE_S) -> None:
         """Wait for the aimed end; an AssertionError tells what was reached instead."""
         deadline = time.monotonic() + timeout_s
         while self.is_running():
@@ -191,6 +193,28 @@ class Stage:
 
     def answer(self) -> tuple[int, str]:
         return self.platform.get(f"{self.project}.localhost")
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Visitors come all the while, and each gets the version of before or the one of after."""
+        host, allowed = f"{self.project}.localhost", {self.serving}
+        odd: list[tuple[int, str]] = []
+        done = threading.Event()
+
+        def visit() -> None:
+            while not done.wait(VISIT_S):
+                seen = self.platform.get(host)
+                if seen[0] != 200 or seen[1].strip() not in allowed | {self.serving}:
+                    odd.append(seen)
+
+        visitor = threading.Thread(target=visit)
+        visitor.start()
+        try:
+            yield
+        finally:
+            done.set()
+            visitor.join()
+        assert not odd, f"{len(odd)} visitors got something else: {odd[:3]}"
 
     def look_again(self) -> None:
         """Have everything looked at once more, from the beginning."""
