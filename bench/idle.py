@@ -10,7 +10,7 @@ import time
 from bench.measure import Report, gauge_ms
 from bench.processes import command, cpu_s, descendants, pss_mb, threads
 from reconciler.adapters.caddy_socket import peer_pid
-from tests.platform_support import Platform
+from tests.platform_support import Platform, docker
 
 _SETTLE_S = 5.0
 
@@ -21,13 +21,15 @@ def measure(platform: Platform, report: Report, *, projects: int, seconds: float
     parts = _parts(platform)
     before = {name: cpu_s(pids) for name, pids in parts.items()}
     gauge = [gauge_ms()]
-    began = time.monotonic()
+    began_at, began = time.time(), time.monotonic()
     time.sleep(seconds)
     passed_s = time.monotonic() - began
+    events = docker("events", f"--since={began_at:.3f}", f"--until={time.time():.3f}", "--format={{.Type}}").split()
     gauge.append(gauge_ms())
     used = {name: 100 * (cpu_s(pids) - before[name]) / passed_s for name, pids in parts.items()}
     memory = {name: pss_mb(pids) for name, pids in parts.items()}
-    report.title(f"Idle with {projects} projects live, over {passed_s:.0f} s (gauge {max(gauge):.1f} ms)")
+    report.title(f"Idle with {projects} projects live, over {passed_s:.0f} s")
+    report.say(f"fixed CPU work {max(gauge):.1f} ms; {len(events)} events on the engine meanwhile, all of others")
     for name, pids in parts.items():
         usage = f"{used[name]:5.2f} % of a core, {memory[name]:6.1f} MB"
         report.say(f"{name:<10}  {usage}, {len(pids)} processes, {threads(pids)} threads")
