@@ -27,15 +27,15 @@ log = structlog.get_logger(__name__)
 
 HOST_LOOK_S = 2.0
 WAKE_S = 1.0
-FOREIGN_PAUSE_S = 1.0
+FOREIGN_PAUSE_S = 2.0
 ENGINE = "engine"
 
 
 class EngineMarks:
     """The callback for `EngineEvents`: a gap means look at everything, an event of ours at its project.
 
-    What others do on the engine can only free or take a port, a name or a base image: it is looked at within
-    a second, once for all that happened in it.
+    What others do on the engine can only free or take a port, a name or a base image: it is looked at within two
+    seconds, as Caddy is, once for all that happened in them.
     """
 
     def __init__(self, queue: DirtyQueue) -> None:

@@ -17,7 +17,7 @@ def test_an_event_of_ours_marks_its_project_and_a_gap_everything_at_once() -> No
     assert set(queue.take()) == {"shop", ALL}
 
 
-def test_what_others_do_is_looked_at_once_within_a_second() -> None:
+def test_what_others_do_is_looked_at_once_within_two_seconds() -> None:
     queue, began = DirtyQueue(), time.monotonic()
     marks = EngineMarks(queue)
     for number in range(20):
