@@ -6,7 +6,6 @@ Started by `loop.triggers`. A lost event costs time, never correctness: every ga
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -60,7 +59,7 @@ class EngineEvents:
         with self._lock:
             stream, self._stream = self._stream, None
         if stream is not None:
-            _close(stream)
+            stream.close()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
@@ -84,9 +83,16 @@ class EngineEvents:
             return False
         with self._lock:
             self._stream = stream
-        if self._stopping.is_set():
-            _close(stream)
-            return True
+        try:
+            if not self._stopping.is_set():
+                self._read(stream)
+        finally:
+            with self._lock:
+                self._stream = None
+            stream.release()
+        return True
+
+    def _read(self, stream: EventStream) -> None:
         self._engine.attach_events()
         try:
             self._callback(EngineEvent("gap", "attached"))
@@ -94,11 +100,6 @@ class EngineEvents:
                 self._take(raw)
         finally:
             self._engine.detach_events()
-            with self._lock:
-                ended, self._stream = self._stream, None
-            if ended is not None:
-                _close(ended)
-        return True
 
     def _take(self, raw: Mapping[str, Any]) -> None:
         kind, action = raw.get("Type", ""), raw.get("Action", "")
@@ -128,9 +129,3 @@ class EngineEvents:
         prefix = naming.network_name(self._engine.instance, "")
         name = attributes.get("name", "") if kind == "network" else ""
         return name.removeprefix(prefix) if name.startswith(prefix) else ""
-
-
-def _close(stream: EventStream) -> None:
-    """End a stream; its socket may just have been closed by the other side, then there is nothing left to do."""
-    with contextlib.suppress(OSError, AttributeError):
-        stream.close()
