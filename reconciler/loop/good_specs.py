@@ -36,3 +36,8 @@ class GoodSpecs:
             else:
                 name = path.removeprefix("projects/").removesuffix(".yaml")
                 self._recorder.save_good_spec(name, blob=blob, text=text, revision=revision)
+
+    def forget_good_texts(self, names: frozenset[str]) -> None:
+        """Projects that left Git: an old text must not come back with a broken new one."""
+        for name in names:
+            self._recorder.forget_good_spec(name)

@@ -35,6 +35,8 @@ class GoodSpecs(Protocol):
 
     def save_good_texts(self, files: Files, revision: str) -> None: ...
 
+    def forget_good_texts(self, names: frozenset[str]) -> None: ...
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -187,12 +189,16 @@ class Sources:
         if kept is not None and kept.revision == revision and (kept.holders == holders or not kept.has_doubts):
             return kept
         files = self._mirrors.read_platform(self._platform[0], sha)
-        checked = check_platform(files, self._good.good_texts(), revision=revision, holders=holders, cache=self._cache)
+        before = self._good.good_texts()
+        checked = check_platform(files, before, revision=revision, holders=holders, cache=self._cache)
         usable = {spec.name for spec in checked.validation.projects}
         good = {path: text for path, text in files.files.items() if _name(path) in usable}
         if checked.has_own_platform and PLATFORM_FILE in files.files:
             good[PLATFORM_FILE] = files.files[PLATFORM_FILE]
         self._good.save_good_texts(good, revision)
+        if checked.complete:
+            known = frozenset(_name(path) for path in before if path != PLATFORM_FILE)
+            self._good.forget_good_texts(known - checked.validation.names)
         self._checked = checked
         return checked
 

@@ -23,7 +23,6 @@ THIRD = 3
 FULL = -1
 NOT_REACHED = {
     "write:approve": "a person's request, which is taken from the inbox again until it is handled",
-    "write:forget_good_spec": "not part of the loop yet",
     "write:save_status": "one row at a time; the loop saves all at once",
 }
 

@@ -168,6 +168,7 @@ SCENARIOS = (
             "RemoveNetwork": 1,
             "RetireProject": 1,
             "retire_project": 1,
+            "forget_good_spec": 1,
             "forget_status": 1,
         },
     ),

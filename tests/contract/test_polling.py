@@ -30,6 +30,9 @@ class Kept:
     def save_good_texts(self, files: Files, revision: str) -> None:
         self._files |= files
 
+    def forget_good_texts(self, names: frozenset[str]) -> None:
+        self._files = {path: text for path, text in self._files.items() if Path(path).stem not in names}
+
 
 class Asked:
     """A poller that never asks of its own accord after the first time, and what it told."""
