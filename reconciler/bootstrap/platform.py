@@ -84,109 +84,146 @@ class Platform:
         self.worker.stop()
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What everything else stands on: the store, the adapters, the queue and the jobs of one reconciler."""
+
+    store: Store
+    recorder: Recorder
+    failpoints: Failpoints
+    engine: DockerEngine
+    caddy: CaddyAdmin
+    upstreams: UpstreamFiles
+    mirrors: Mirrors
+    queue: DirtyQueue
+    jobs: Jobs
+
+    def open_log(self, project_name: str, deployment: int) -> LogSink:
+        return self.store.logs.open_log(project_name, deployment, now=time.time())
+
+
 def build(settings: Settings, host: Host) -> Platform:
     """Everything for one reconciler. Settles what a killed one left (invariant 4) before it returns."""
-    clock = time.time
-    failpoints = Failpoints(settings.failpoint)
-    store = open_store(state_db=settings.state_db, logs_db=settings.logs_db, inbox_db=settings.inbox_db, create=True)
-    recorder = failpoints.around(store.recorder)
-    engine = DockerEngine(settings.docker_host, instance=host.instance)
-    listen = (settings.listen_host, settings.http_port)
-    caddy = CaddyAdmin(settings.admin_socket, instance=host.instance, listen=listen, last_good=settings.last_good_caddy)
-    upstreams = UpstreamFiles(settings.upstreams)
-    mirrors = open_mirrors(settings)
-    queue = DirtyQueue()
-    jobs = Jobs(
-        recorder,
-        clock=clock,
-        on_change=lambda project: queue.mark(project, "job ended", request_id=_current_request()),
-        failpoints=failpoints,
-    )
-
-    def open_log(project_name: str, deployment: int) -> LogSink:
-        return store.logs.open_log(project_name, deployment, now=clock())
-
-    builds = Builds(
-        instance=host.instance,
-        mirrors=mirrors,
-        builder=ImageBuilder(settings.docker_host, scratch=settings.state / "builds", on_built=engine.forget_images),
-        folder=settings.state / "builds",
-        open_log=open_log,
-        ensure_base=_base_images(engine),
-        clock=clock,
-    )
-    effects = Effects(
-        engine=engine,
-        caddy=caddy,
-        upstreams=upstreams,
-        records=recorder,
-        jobs=jobs,
-        builds=builds,
-        outputs=Outputs(engine, open_log, clock),
-        probes=Probes((loopback(settings.listen_host), settings.http_port), host.verify_token),
-        clock=clock,
-    )
-    _settle(store, recorder, builds, upstreams, mirrors, host.instance, clock())
-    platform = (settings.platform_repo, settings.platform_branch)
+    ground = _ground(settings, host)
+    effects = _effects(settings, host, ground)
+    _settle(ground, effects.builds, host.instance)
     heartbeat = HeartbeatFile(settings.heartbeat, instance=host.instance)
-    sources = Sources(
-        mirrors,
-        GoodSpecs(recorder, store.queries),
-        platform=platform,
-        instance=host.instance,
-        ask=lambda repo: poller.ask(repo, wait_s=patience_s(repo)),
-    )
-
-    def on_news(repo: str) -> None:
-        queue.mark(f"repo:{repo}", "news")
-
-    poller = Poller(sources, interval_s=settings.poll_s, on_news=on_news, on_asked=heartbeat.git_checked, clock=clock)
-    watch = LocalWatch(lambda repo: queue.mark(f"repo:{repo}", "push"))
+    sources, poller = _sources(settings, host, ground, heartbeat)
     parts = Parts(
         host=host,
-        queue=queue,
+        queue=ground.queue,
         sources=sources,
         poller=poller,
-        watch=watch,
-        observer=Observer(engine, caddy, upstreams, jobs.snapshot, clock),
-        engine=engine,
-        recorder=recorder,
-        queries=store.queries,
+        watch=LocalWatch(lambda repo: ground.queue.mark(f"repo:{repo}", "push")),
+        observer=Observer(ground.engine, ground.caddy, ground.upstreams, ground.jobs.snapshot, time.time),
+        engine=ground.engine,
+        recorder=ground.recorder,
+        queries=ground.store.queries,
         runs=Runs(
-            executor=Executor(effects, recorder, failpoints),
-            recorder=recorder,
-            mirrors=mirrors,
+            executor=Executor(effects, ground.recorder, ground.failpoints),
+            recorder=ground.recorder,
+            mirrors=ground.mirrors,
             platform_repo=settings.platform_repo,
             app_repo_of=sources.app_repo_of,
-            clock=clock,
+            clock=time.time,
         ),
         heartbeat=heartbeat,
         full_look_s=settings.full_look_s,
         apply_workers=settings.apply_workers,
     )
     requests = Requests(
-        store.inbox,
+        ground.store.inbox,
         WakeListener(settings.wake_socket),
-        recorder,
-        queries=store.queries,
-        queue=queue,
+        ground.recorder,
+        queries=ground.store.queries,
+        queue=ground.queue,
         poller=poller,
-        clock=clock,
+        clock=time.time,
     )
     return Platform(
         parts=parts,
         worker=Worker(parts),
-        jobs=jobs,
-        store=store,
-        events=EngineEvents(engine, EngineMarks(queue)),
+        jobs=ground.jobs,
+        store=ground.store,
+        events=EngineEvents(ground.engine, EngineMarks(ground.queue)),
         requests=requests,
-        watch=watch,
-        host_watch=HostWatch(caddy, upstreams, queue),
+        watch=parts.watch,
+        host_watch=HostWatch(ground.caddy, ground.upstreams, ground.queue),
         poller=poller,
-        queue=queue,
+        queue=ground.queue,
         heartbeat=heartbeat,
-        mirrors=mirrors,
+        mirrors=ground.mirrors,
     )
+
+
+def _ground(settings: Settings, host: Host) -> Ground:
+    failpoints = Failpoints(settings.failpoint)
+    store = open_store(state_db=settings.state_db, logs_db=settings.logs_db, inbox_db=settings.inbox_db, create=True)
+    recorder = failpoints.around(store.recorder)
+    queue = DirtyQueue()
+    return Ground(
+        store=store,
+        recorder=recorder,
+        failpoints=failpoints,
+        engine=DockerEngine(settings.docker_host, instance=host.instance),
+        caddy=CaddyAdmin(
+            settings.admin_socket,
+            instance=host.instance,
+            listen=(settings.listen_host, settings.http_port),
+            last_good=settings.last_good_caddy,
+        ),
+        upstreams=UpstreamFiles(settings.upstreams),
+        mirrors=open_mirrors(settings),
+        queue=queue,
+        jobs=Jobs(
+            recorder,
+            clock=time.time,
+            on_change=lambda project: queue.mark(project, "job ended", request_id=_current_request()),
+            failpoints=failpoints,
+        ),
+    )
+
+
+def _effects(settings: Settings, host: Host, ground: Ground) -> Effects:
+    folder, engine = settings.state / "builds", ground.engine
+    return Effects(
+        engine=engine,
+        caddy=ground.caddy,
+        upstreams=ground.upstreams,
+        records=ground.recorder,
+        jobs=ground.jobs,
+        builds=Builds(
+            instance=host.instance,
+            mirrors=ground.mirrors,
+            builder=ImageBuilder(settings.docker_host, scratch=folder, on_built=engine.forget_images),
+            folder=folder,
+            open_log=ground.open_log,
+            ensure_base=_base_images(engine),
+            clock=time.time,
+        ),
+        outputs=Outputs(engine, ground.open_log, time.time),
+        probes=Probes((loopback(settings.listen_host), settings.http_port), host.verify_token),
+        clock=time.time,
+    )
+
+
+def _sources(settings: Settings, host: Host, ground: Ground, heartbeat: HeartbeatFile) -> tuple[Sources, Poller]:
+    """The two know each other: sources ask the poller for what is needed now, which refreshes the sources."""
+    sources = Sources(
+        ground.mirrors,
+        GoodSpecs(ground.recorder, ground.store.queries),
+        platform=(settings.platform_repo, settings.platform_branch),
+        instance=host.instance,
+        ask=lambda repo: poller.ask(repo, wait_s=patience_s(repo)),
+    )
+    poller = Poller(
+        sources,
+        interval_s=settings.poll_s,
+        on_news=lambda repo: ground.queue.mark(f"repo:{repo}", "news"),
+        on_asked=heartbeat.git_checked,
+        clock=time.time,
+    )
+    return sources, poller
 
 
 def loopback(listen_host: str) -> str:
@@ -212,22 +249,14 @@ def _base_images(engine: DockerEngine) -> Callable[[str, Callable[[str], None]],
     return ensure
 
 
-def _settle(
-    store: Store,
-    recorder: Recorder,
-    builds: Builds,
-    upstreams: UpstreamFiles,
-    mirrors: Mirrors,
-    instance: str,
-    now: float,
-) -> None:
+def _settle(ground: Ground, builds: Builds, instance: str) -> None:
     """What a killed reconciler left: open rows, builders, half-written files."""
-    for deployment in recorder.interrupt_open(now):
+    for deployment in ground.recorder.interrupt_open(time.time()):
         log.warning("deployment.interrupted", project=deployment.project, deployment=deployment.number)
     for job_id in {job_id for job_id in marked_pids().values() if job_id.startswith(f"{instance}/")}:
         end_marked(job_id)
-    store.logs.settle(now)
+    ground.store.logs.settle(time.time())
     builds.sweep()
-    upstreams.sweep()
-    mirrors.sweep()
-    let_go(mirrors, store.queries.history())
+    ground.upstreams.sweep()
+    ground.mirrors.sweep()
+    let_go(ground.mirrors, ground.store.queries.history())
