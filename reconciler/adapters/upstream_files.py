@@ -43,9 +43,12 @@ class UpstreamFiles:
     def look(self) -> Mapping[str, int]:
         """Project to port, 0 where a file is garbled or unreadable; a project without a file is absent.
 
-        What is not of ours is left out and named in `odd`. Raises `HostUnfit` where the folder is unreadable.
+        What is not of ours is left out and named in `odd`; a folder that was lost holds no file. Raises
+        `HostUnfit` where the folder is unreadable.
         """
         ports: dict[str, int] = {}
+        if not self.folder.exists():
+            return ports
         odd: list[str] = []
         with _saying(f"folder {self.folder} cannot be read"), os.scandir(self.folder) as entries:
             for entry in entries:
@@ -71,10 +74,11 @@ class UpstreamFiles:
         if _read(str(current)) == port:
             return False
         with _saying(f"upstream file {current} cannot be written"):
-            if not place.is_dir():
-                place.mkdir(mode=0o755)
-                place.chmod(0o755)
-                _sync_folder(self.folder)
+            for folder in (self.folder, place):
+                if not folder.is_dir():
+                    folder.mkdir(mode=0o755)
+                    folder.chmod(0o755)
+                    _sync_folder(folder.parent)
             _replace(current, f"127.0.0.1:{port}")
         self.writes += 1
         return True

@@ -219,7 +219,7 @@ def _sources(settings: Settings, host: Host, ground: Ground, heartbeat: Heartbea
     poller = Poller(
         sources,
         interval_s=settings.poll_s,
-        on_news=lambda repo: ground.queue.mark(f"repo:{repo}", "news"),
+        on_news=lambda repo: ground.queue.mark(f"news:{repo}", "news"),
         on_asked=heartbeat.git_checked,
         clock=time.time,
     )

@@ -72,7 +72,7 @@ def check_disk(folder: Path) -> Check:
             "disk",
             "problem",
             f"{free / _GB:.1f} GB free at {place} (floor {DISK_FLOOR_BYTES // _GB} GB)",
-            "remove what nothing uses: docker system df, docker image prune",
+            "see what fills it with docker system df; docker rmi removes images that nothing runs",
         )
     return Check("disk", "ok", text)
 

@@ -11,9 +11,10 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from reconciler.loop.sources import Sources
+from reconciler.loop.sources import Sources, is_local
 
 WORKERS = 8
+LOCAL_WORKERS = 2
 JITTER = 0.1
 LONGEST_S = 300.0
 STEP_S = 0.25
@@ -46,6 +47,7 @@ class Poller:
         self._wake = threading.Event()
         self._stopped = False
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="poll")
+        self._local_pool = ThreadPoolExecutor(LOCAL_WORKERS, thread_name_prefix="poll-local")
         self._thread = threading.Thread(target=self._run, name="poller", daemon=True)
 
     def start(self) -> None:
@@ -55,7 +57,8 @@ class Poller:
         self._stopped = True
         self._wake.set()
         self._thread.join(timeout=5.0)
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._local_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def poll_now(self, repo: str | None = None) -> None:
         """Ask `repo`, or all, without waiting for the interval."""
@@ -97,7 +100,8 @@ class Poller:
     def _submit(self, repo: str) -> Future[None]:
         """Under the lock: one question at a time for each repository."""
         if not self._is_asking(repo):
-            self._asking[repo] = self._pool.submit(self._poll, repo)
+            pool = self._local_pool if is_local(repo) else self._pool
+            self._asking[repo] = pool.submit(self._poll, repo)
         return self._asking[repo]
 
     def _is_asking(self, repo: str) -> bool:

@@ -26,7 +26,8 @@ class Mark:
 
 
 class DirtyQueue:
-    """Keys are project names, `repo:<address>` for a repository, `*` for a full look.
+    """Keys are project names, `repo:<address>` for a repository to ask, `news:<address>` for one that
+    was asked, `*` for a full look.
 
     `take` hands out every mark and clears it *before* anything is read: a mark that arrives
     while the run reads is a newer version and stays for the next run. A mark of a project whose run is

@@ -88,6 +88,7 @@ class Sources:
         self._checked: Checked | None = None
         self._projects: dict[str, tuple[ProjectSpec, str, SourceProblem | None, DesiredProject]] = {}
         self._answer: Desired | None = None
+        self._news = 0
 
     # ---- asking ----------------------------------------------------------------------------
 
@@ -122,6 +123,7 @@ class Sources:
             news = self._states.get(repo) != state
             self._states[repo] = state
             if news:
+                self._news += 1
                 self._answer = None
             return news
 
@@ -130,14 +132,19 @@ class Sources:
     def desired(self, holders: Mapping[str, str]) -> Desired:
         """Everything that should run now. `holders` maps a host name to the project that has it."""
         with self._lock:
-            answer = self._answer
-        if answer is not None:
+            answer, news = self._answer, self._news
+        if answer is not None and not self._is_decided_anew(holders):
             return answer
         answer = self._compute(holders)
         with self._lock:
-            if all(repo in self._states for repo in self._wanted):
+            # News that came while this was computed are not in it: such an answer is given once, never kept.
+            if news == self._news and all(repo in self._states for repo in self._wanted):
                 self._answer = answer
         return answer
+
+    def _is_decided_anew(self, holders: Mapping[str, str]) -> bool:
+        """Whether there were doubts whose domain is whose, and it is somebody else's now."""
+        return self._checked is not None and self._checked.has_doubts and self._checked.holders != holders
 
     def _compute(self, holders: Mapping[str, str]) -> Desired:
         repo, branch = self._platform

@@ -94,11 +94,15 @@ class HostWatch:
             before = now
 
     def _look(self) -> tuple[object, object]:
-        try:
-            routes: object = self._caddy.look()
-        except GitsteadError as error:
-            routes = error.reason
-        return routes, dict(self._upstreams.look())
+        return _seen(self._caddy.look), _seen(lambda: dict(self._upstreams.look()))
+
+
+def _seen(look: Callable[[], object]) -> object:
+    """What was seen, or the reason why nothing was: either may change."""
+    try:
+        return look()
+    except GitsteadError as error:
+        return error.reason
 
 
 class Requests:

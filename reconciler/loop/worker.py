@@ -9,9 +9,10 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -32,6 +33,7 @@ from reconciler.model.host import Host
 from reconciler.model.observed import Observed
 from reconciler.model.plan import Plan, ProjectPlan
 from reconciler.model.release import History
+from reconciler.model.status import ProjectStatus
 from reconciler.observe import Observer
 from reconciler.plan.planner import plan as make_plan
 from reconciler.plan.status import status_of
@@ -78,6 +80,7 @@ class Worker:
     def run(self) -> None:
         """Until `stop`: every mark leads to a look, a full look each `full_look_s`, a beat in between."""
         parts = self._parts
+        self._holders = _told_holders(parts.queries.statuses())
         parts.queue.mark(ALL, "start")
         while not self._stop.is_set():
             if time.monotonic() >= self._full_look_due:
@@ -133,15 +136,15 @@ class Worker:
             self._full_look_due = time.monotonic() + parts.full_look_s
         busy = parts.queue.in_flight()
         self._refresh(marks)
-        desired = parts.sources.desired(self._holders)
         observed = parts.observer.observe(*parts.runs.reserved())
+        if observed.routes is not None:
+            self._holders = dict(observed.routes.hosts)
+        desired = parts.sources.desired(self._holders)
         history = parts.queries.history()
         parts.heartbeat.beat(desired, observed)
         parts.watch.watch(parts.sources.local_addresses())
         if rest is None or busy or not rest.lasts(desired, observed, history):
             plan = make_plan(desired, observed, history, parts.host)
-            if observed.routes is not None:
-                self._holders = dict(observed.routes.hosts)
             self._hand_out(plan, marks, request_id, busy=busy)
             self._tell(plan, desired, observed, history)
             self._wake_at = _next_look(plan, observed)
@@ -154,8 +157,8 @@ class Worker:
 
     def _refresh(self, marks: Mapping[str, Mark]) -> None:
         """Ask the repositories that a push or a person named; news are known already."""
-        for key, mark in marks.items():
-            if key.startswith("repo:") and mark.reason != "news":
+        for key in marks:
+            if key.startswith("repo:"):
                 repo = key.removeprefix("repo:")
                 self._parts.poller.ask(repo, wait_s=patience_s(repo))
 
@@ -208,6 +211,12 @@ def _next_look(plan: Plan, observed: Observed) -> float:
 
 def _is_blind(observed: Observed) -> bool:
     return observed.engine is None or observed.routes is None
+
+
+def _told_holders(statuses: Iterable[ProjectStatus]) -> dict[str, str]:
+    """Who had which host when it was last told: it counts at a start at which Caddy does not answer."""
+    hosts = ((urlsplit(each.address).hostname, each.project) for each in statuses if each.release)
+    return {host: project for host, project in hosts if host}
 
 
 def patience_s(repo: str) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from reconciler.model.condition import Reason
 from reconciler.model.job import Job
 from reconciler.model.observed import Container
-from reconciler.model.operation import CancelJob, Cause, EndDeployment, Operation, WriteUpstream
+from reconciler.model.operation import CancelJob, Cause, EndDeployment, Operation, RemoveUpstream, WriteUpstream
 from reconciler.model.release import Deployment, State
 from reconciler.plan.view import View, identity
 
@@ -102,10 +102,12 @@ def _ended(view: View, deployment: Deployment, end: EndDeployment) -> tuple[Oper
 
 
 def _put_back(view: View, deployment: Deployment, end: EndDeployment) -> tuple[Operation, ...]:
-    """The upstream named the new container already: visitors go back to the one that serves."""
+    """The upstream named the new container already: visitors go back to the one that serves, or to nobody."""
     live = view.past.live
-    if deployment.state is not State.SWITCHING or live is None:
+    if deployment.state is not State.SWITCHING:
         return ()
+    if live is None:
+        return (RemoveUpstream(project=view.project, cause=end.cause),) if view.upstream is not None else ()
     container = view.container_of(live.number)
     if container is None or container.state != "running" or view.upstream == identity(container).port:
         return ()

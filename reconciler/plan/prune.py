@@ -57,8 +57,12 @@ def _list(names: list[str]) -> str:
 
 
 def _held(view: View) -> str:
-    """What an approval names: the project up to its last deployment. Stays the same while it is being removed."""
-    return digest(["prune", view.project, view.past.last_number])
+    """What an approval names: the project up to its last deployment, and the revision that it is missing from.
+
+    Stays the same while it is being removed; void when the platform repository moves on, so that a consent to
+    one removal is none to a later one.
+    """
+    return digest(["prune", view.project, view.past.last_number, view.world.desired.revision])
 
 
 def is_unproven(view: View) -> bool:

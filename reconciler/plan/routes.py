@@ -63,6 +63,11 @@ def route_document(host: Host, hosts: Iterable[tuple[str, str]]) -> dict[str, ob
     return {"@id": caddy_id(host.instance), "handle": [subroute]}
 
 
+def is_host_name(name: str) -> bool:
+    """Whether the name may stand in the document; what a person wrote into Caddy may not be one."""
+    return bool(_HOST_NAME.match(name))
+
+
 def document_digest(document: object) -> str:
     """Digest of the document; that of what Caddy returns for it is the same."""
     return digest(document)
@@ -73,7 +78,7 @@ def _checked(hosts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     pairs = sorted(hosts)
     seen: set[str] = set()
     for name, project in pairs:
-        if not _HOST_NAME.match(name):
+        if not is_host_name(name):
             raise ValueError(f"host name {name!r}: expected lower-case labels of a-z, 0-9, '-' and '_' joined by dots")
         if not PROJECT_NAME.match(project):
             raise ValueError(f"project name {project!r}: expected {PROJECT_NAME.pattern}")

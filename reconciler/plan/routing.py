@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from reconciler.model.observed import Routes
 from reconciler.model.operation import PLATFORM, Cause, PutRoutes
-from reconciler.plan.routes import document_digest, route_document
+from reconciler.plan.routes import document_digest, is_host_name, route_document
 from reconciler.plan.view import World
 
 Hosts = tuple[tuple[str, str], ...]
@@ -28,7 +28,7 @@ def wanted_hosts(world: World, gone: frozenset[str]) -> Hosts:
             pairs.update(dict.fromkeys(project.spec.domains, project.name))
     known = {project.name for project in world.desired.projects}
     for host, project_name in found:
-        stays = project_name not in known and project_name not in gone
+        stays = project_name not in known and project_name not in gone and is_host_name(host)
         if stays and (project_name in world.observed.upstreams or project_name in routed):
             pairs.setdefault(host, project_name)
     return tuple(sorted(pairs.items()))

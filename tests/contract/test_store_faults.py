@@ -384,7 +384,7 @@ os.setgid(int(sys.argv[2]))
 os.setuid(int(sys.argv[2]))
 folder = Path(sys.argv[1])
 inbox = Inbox(folder / "inbox/inbox.db")
-print(inbox.leave_request("retry", "blog", by="web", now=1.0))
+print(inbox.leave_request("sync", "blog", by="web", now=1.0))
 try:
     Database(folder / "state/state.db", STATE)
 except StoreUnusable as error:

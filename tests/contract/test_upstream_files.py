@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import threading
 from pathlib import Path
@@ -170,3 +171,13 @@ def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HostUnfit, match="cannot be made"):
         UpstreamFiles(tmp_path / "file" / "upstreams")
+
+
+def test_a_folder_that_was_lost_holds_no_file_and_is_made_again_by_the_next_write(tmp_path: Path) -> None:
+    files = UpstreamFiles(tmp_path / "upstreams")
+    files.write("shop", 20001)
+    shutil.rmtree(tmp_path / "upstreams")
+    assert files.look() == {}
+    assert files.write("shop", 20002)
+    assert files.look() == {"shop": 20002}
+    assert (tmp_path / "upstreams").stat().st_mode & 0o777 == 0o755

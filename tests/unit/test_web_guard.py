@@ -32,7 +32,7 @@ ROUTES = {
     "/static/app.css": 200,
 }
 _MAY_IMPORT = (
-    *("reconciler.settings", "reconciler.errors", "reconciler.model", "reconciler.masking"),
+    *("reconciler.settings", "reconciler.errors", "reconciler.model", "reconciler.masking", "reconciler.heartbeat"),
     *(f"reconciler.history.{name}" for name in ("queries", "logs", "requests", "sessions")),
     *("flask", "markupsafe", "werkzeug", "structlog", "web"),
 )
