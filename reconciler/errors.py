@@ -17,6 +17,8 @@ Adapters wrap a vendor's error once, keep it as `__cause__`, and raise one of th
         ├── SpecInvalid          the YAML of a person cannot be used
         ├── SourceUnusable       the repository lacks the branch, the path or any commit
         ├── HostKeyMismatch      an ssh host is not the one that known_hosts names
+        ├── CredentialRefused    the host of a repository refuses our credential, or asks for one
+        ├── SecretUnreadable     a sealed value cannot be opened with our keys
         ├── BuildFailed          the image could not be built
         ├── EngineRefused        Docker said no to what we asked
         ├── CaddyRefused         Caddy said no to a configuration
@@ -113,6 +115,14 @@ class SourceUnusable(Terminal):
 
 class HostKeyMismatch(Terminal):
     """An ssh host is unknown or is not the one that known_hosts names."""
+
+
+class CredentialRefused(Terminal):
+    """The host of a repository refuses our credential, or asks for one and there is none."""
+
+
+class SecretUnreadable(Terminal):
+    """A sealed value cannot be opened: another platform's key, or another kind, project or name inside."""
 
 
 class BuildFailed(Terminal):

@@ -27,6 +27,8 @@ class Outcome:
     """How a job went. `reason` None means well; `image_id` is a build's result."""
 
     image_id: str = ""
+    steps: int = 0
+    cached: int = 0
     reason: Reason | None = None
     message: str = ""
     hint: str = ""
@@ -113,6 +115,8 @@ class Jobs:
                 state="succeeded" if outcome.reason is None else "failed",
                 ended_at=self._clock(),
                 image_id=outcome.image_id,
+                steps=outcome.steps,
+                cached=outcome.cached,
                 reason=outcome.reason or "",
                 message=outcome.message,
                 hint=outcome.hint,

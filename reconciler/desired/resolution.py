@@ -18,6 +18,7 @@ from reconciler.model.naming import digest
 from reconciler.model.release import Commit
 from reconciler.model.spec import (
     BuildSpec,
+    CredentialSpec,
     DeploySpec,
     HealthSpec,
     PlatformSpec,
@@ -32,24 +33,47 @@ def resolve_platform(document: Document) -> PlatformSpec:
     value: Mapping[str, Any] = document.value
     given = PlatformSpec()
     defaults = _run(value.get("defaults", {}).get("run", {}), given.defaults, {})
-    return PlatformSpec(domain=value.get("domain", given.domain), defaults=defaults)
+    credentials = {name: _credential(name, each) for name, each in sorted(value.get("credentials", {}).items())}
+    return PlatformSpec(
+        domain=value.get("domain", given.domain),
+        defaults=defaults,
+        credentials=MappingProxyType(credentials),
+        known_hosts=tuple(value.get("known_hosts", [])),
+        submodule_hosts=tuple(value.get("submodule_hosts", [])),
+    )
+
+
+def _credential(name: str, value: Mapping[str, Any]) -> CredentialSpec:
+    return CredentialSpec(
+        name=name,
+        kind=value["kind"],
+        host=value["host"],
+        sealed=value["value"],
+        username=value.get("username", "git"),
+        projects=tuple(sorted(value.get("projects", []))),
+    )
 
 
 def resolve_project(project_name: str, document: Document, platform: PlatformSpec, *, blob: str) -> ProjectSpec:
     """The project of a document that `project.schema.json` accepts; `blob` is the file's Git object id."""
     value: Mapping[str, Any] = document.value
-    numbers = {str(path[2]): text for path, text in document.numbers.items() if path[:2] == ("run", "env")}
+    numbers = _numbers(document, "run", "env")
     return ProjectSpec(
         name=project_name,
         blob=blob,
-        source=SourceSpec(**value["source"]),
-        build=_build(value["build"]),
+        source=SourceSpec(**value["source"] | {"watch": tuple(value["source"].get("watch", []))}),
+        build=_build(value.get("build", {}), _numbers(document, "build", "args")),
         run=_run(value.get("run", {}), platform.defaults, numbers),
         health=_health(value.get("health", {})),
         deploy=_deploy(value.get("deploy", {})),
         domains=tuple(value.get("domains", [])) or (default_domain(project_name, platform),),
         locations=MappingProxyType({dotted(path): document.location(path) for path in document.places if path}),
     )
+
+
+def _numbers(document: Document, *path: str) -> Mapping[str, str]:
+    """Numbers below `path` as they were written, since 1.10 is not 1.1."""
+    return {str(each[-1]): text for each, text in document.numbers.items() if each[:-1] == path}
 
 
 def default_domain(project_name: str, platform: PlatformSpec) -> str:
@@ -65,15 +89,19 @@ def _run(value: Mapping[str, Any], defaults: RunSpec, numbers: Mapping[str, str]
         cpus=float(value.get("cpus", defaults.cpus)),
         pids=value.get("pids", defaults.pids),
         env=MappingProxyType(env),
+        secrets=MappingProxyType(dict(sorted(value.get("secrets", {}).items()))),
         capabilities=tuple(sorted(value.get("capabilities", []))),
         command=tuple(value.get("command", [])),
     )
 
 
-def _build(value: Mapping[str, Any]) -> BuildSpec:
-    given = BuildSpec(value["type"])
+def _build(value: Mapping[str, Any], numbers: Mapping[str, str]) -> BuildSpec:
+    given = BuildSpec()
+    args = {key: numbers.get(key, str(text)) for key, text in sorted(value.get("args", {}).items())}
     return BuildSpec(
-        type=value["type"],
+        type=value.get("type", given.type),
+        args=MappingProxyType(args),
+        secrets=MappingProxyType(dict(sorted(value.get("secrets", {}).items()))),
         timeout_s=_seconds(value, "timeout", given.timeout_s),
         dockerfile=value.get("dockerfile", given.dockerfile),
     )

@@ -21,6 +21,7 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/]*)(?
 _SCP = re.compile(r"(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]*)@(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*):(?P<path>[^-\s:].*)\Z")
 _HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?\Z")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\Z")
+_SEALED = re.compile(r"age:[A-Za-z0-9+/]+={0,2}\Z")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]")
 _BRANCH_FORBIDDEN = re.compile(r"[\x00-\x20~^:?*\[\\\x7f]|\.\.|@\{|//|/\.|\.lock(?:/|\Z)|[./]\Z")
 
@@ -135,6 +136,11 @@ def _measure(text: str, node: Mapping[str, Any], form: re.Pattern[str], parse: C
     return str(node["errorMessage"])
 
 
+def sealed(text: str, node: Mapping[str, Any]) -> str:
+    """The armoured form that `gitstead seal` prints; whether it can be opened is told later."""
+    return "" if _SEALED.match(text) else str(node["errorMessage"])
+
+
 def how_to_write_command(text: str) -> str:
     """ ": write [...]", the list that a command written as one text stands for; "" where quotes are not closed."""
     try:
@@ -151,4 +157,5 @@ RULES: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {
     "domain": domain,
     "duration": duration,
     "size": size,
+    "sealed": sealed,
 }

@@ -80,6 +80,8 @@ def open_deployment(connection: Connection, operation: OpenDeployment, now: floa
         config=operation.config,
         run=operation.run,
         drift_fields=operation.drift_fields,
+        branch=operation.branch,
+        build_type=operation.build_type,
     )
     _save_project(connection, project)
     _save(connection, deployment, {State.QUEUED: now})

@@ -199,6 +199,17 @@ def m005_standing(database: Database) -> None:
     """)
 
 
+@_state()
+def m006_builds(database: Database) -> None:
+    """What a deployment was built from, and how much of a build came out of the cache."""
+    database.executescript("""
+        ALTER TABLE deployments ADD COLUMN branch TEXT NOT NULL DEFAULT '';
+        ALTER TABLE deployments ADD COLUMN build_type TEXT NOT NULL DEFAULT '';
+        ALTER TABLE jobs ADD COLUMN steps INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE jobs ADD COLUMN cached INTEGER NOT NULL DEFAULT 0;
+    """)
+
+
 @_logs()
 def m001_logs(database: Database) -> None:
     """One row for each log; its sealed chunks; the lines of its open chunk."""

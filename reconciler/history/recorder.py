@@ -131,17 +131,18 @@ class Recorder(Standing):
         """Its outcome; a job that was never told of gets its row now."""
         outcome = (
             *(job.state, clean(job.subject), job.ended_at, job.image_id, clean(job.reason, 100)),
-            *(self._text(job.message), self._text(job.hint), int(job.retryable)),
+            *(self._text(job.message), self._text(job.hint), int(job.retryable), job.steps, job.cached),
         )
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO jobs (project, deployment, kind, started_at, deadline_at,"
-                " state, subject, ended_at, image_id, reason, message, hint, retryable)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " state, subject, ended_at, image_id, reason, message, hint, retryable, steps, cached)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (project, deployment, kind, started_at) DO UPDATE SET"
                 " state = excluded.state, subject = excluded.subject, ended_at = excluded.ended_at,"
                 " image_id = excluded.image_id, reason = excluded.reason, message = excluded.message,"
-                " hint = excluded.hint, retryable = excluded.retryable WHERE jobs.state = 'running'",
+                " hint = excluded.hint, retryable = excluded.retryable, steps = excluded.steps,"
+                " cached = excluded.cached WHERE jobs.state = 'running'",
                 (*_key(job), job.started_at, job.deadline_at, *outcome),
             )
 

@@ -26,7 +26,7 @@ DEPLOYMENT_COLUMNS = (
     *("source_key", "config_digest", "spec_blob", "platform_revision"),
     *("created_at", "changed_at", "deadline_at", "release", "image_id", "content_key", "previous"),
     *("live_at", "ended_at", "drain_until", "reason", "message", "hint", "retryable", "attempt"),
-    *("config", "run", "drift_fields"),
+    *("config", "run", "drift_fields", "branch", "build_type"),
 )
 
 
@@ -160,7 +160,7 @@ def run_to_json(run: RunSpec | None) -> str:
     """ "" for None."""
     if run is None:
         return ""
-    return json.dumps(vars(run) | {"env": dict(run.env)}, sort_keys=True)
+    return json.dumps(vars(run) | {"env": dict(run.env), "secrets": dict(run.secrets)}, sort_keys=True)
 
 
 def run_of_json(text: str) -> RunSpec | None:
@@ -168,7 +168,8 @@ def run_of_json(text: str) -> RunSpec | None:
     if not text:
         return None
     values = json.loads(text)
-    values["env"] = MappingProxyType(values["env"])
+    for name in ("env", "secrets"):
+        values[name] = MappingProxyType(values.get(name, {}))
     for name in ("capabilities", "command"):
         values[name] = tuple(values[name])
     return RunSpec(**values)

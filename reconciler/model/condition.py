@@ -53,6 +53,11 @@ class Reason(StrEnum):
     NOT_OURS = "NotOurs"
     NOT_CONVERGING = "NotConverging"
     WAITING_FOR_APPROVAL = "WaitingForApproval"
+    WAITING_FOR_CONFIRMATION = "WaitingForConfirmation"
+    DISK_LOW = "DiskLow"
+    SECRET_UNREADABLE = "SecretUnreadable"  # noqa: S105 - a word, no password
+    CREDENTIAL_REFUSED = "CredentialRefused"
+    CANCELLED = "Cancelled"
     ORPHAN = "Orphan"
     INTERRUPTED = "Interrupted"
     SUPERSEDED = "Superseded"
@@ -83,6 +88,11 @@ REASONS: dict[Reason, str] = {
     Reason.NOT_OURS: "A name that should be ours belongs to somebody else; it was left alone.",
     Reason.NOT_CONVERGING: "The same difference came back right after it was put right; the message names the field.",
     Reason.WAITING_FOR_APPROVAL: "A gate holds the plan until a person approves its digest.",
+    Reason.WAITING_FOR_CONFIRMATION: "A person confirms what build.type auto detected, before the first deployment.",
+    Reason.DISK_LOW: "Less disk is free than the host's limits.disk_floor; builds wait, what runs goes on.",
+    Reason.SECRET_UNREADABLE: "A sealed value cannot be opened with this platform's key; what runs goes on.",
+    Reason.CREDENTIAL_REFUSED: "The repository's host refused the credential, or asks for one; what runs goes on.",
+    Reason.CANCELLED: "A person ended the deployment; a new commit or gitstead retry begins another.",
     Reason.ORPHAN: "The project left the platform repository; what runs of it is being removed or waits for a gate.",
     Reason.INTERRUPTED: "The reconciler ended in mid-deployment; it is planned again.",
     Reason.SUPERSEDED: "A newer commit or spec took its place.",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from reconciler.model.condition import Reason
+from reconciler.model.detection import Detection
 from reconciler.model.release import Commit
 from reconciler.model.spec import Diagnostic, PlatformSpec, ProjectSpec
 
@@ -42,7 +43,8 @@ class DesiredProject:
     `commit` is the newest usable commit of the branch; None while the source was never read.
     `source_key` covers the tree of `source.path` and the build settings, `config_digest` the run
     settings, `config` the same in printable form; both keys are "" while `commit` is None.
-    `stale`: the spec at this revision is invalid and this is the last good one.
+    `stale`: the spec at this revision is invalid and this is the last good one. `detection` is None where the
+    source was not looked into.
     """
 
     spec: ProjectSpec
@@ -53,6 +55,7 @@ class DesiredProject:
     config: tuple[tuple[str, str], ...] = ()
     source_problem: SourceProblem | None = None
     stale: bool = False
+    detection: Detection | None = None
 
     @property
     def name(self) -> str:

@@ -21,6 +21,20 @@ from reconciler.model.operation import (
 )
 
 Stream = Literal["stdout", "stderr", "system"]
+StepOutcome = Literal["", "done", "cached", "failed"]
+
+
+@dataclass(frozen=True)
+class BuildStep:
+    """One step of a build. `name` is its name in the log's lines; `outcome` is "" while it runs.
+
+    Times are Unix seconds, 0 while unknown.
+    """
+
+    name: str
+    started_at: float
+    ended_at: float = 0.0
+    outcome: StepOutcome = ""
 
 
 @dataclass(frozen=True)
@@ -65,11 +79,24 @@ class Records(Protocol):
     def job_ended(self, job: Job) -> None: ...
 
 
+class Secrets(Protocol):
+    """Opens sealed values; what it opened is masked from then on wherever text is kept or shown."""
+
+    def open(self, sealed: str, *, kind: str, project: str, key: str) -> str:
+        """The plaintext. Raises `SecretUnreadable` where it cannot be opened or is of another kind, project or key."""
+
+    def mark(self, sealed: str, *, kind: str, project: str, key: str) -> str:
+        """Eight hex digits that change with the plaintext alone; raises as `open` does."""
+
+
 class LogSink(Protocol):
     """Takes the lines of one build."""
 
     def write(self, stream: Stream, text: str, *, at: float, step: str = "") -> None:
         """Append one line, without its newline; `at` is Unix seconds, `step` the build step."""
+
+    def step(self, step: BuildStep) -> None:
+        """A step began or ended; what is told of the same name later replaces it."""
 
     def close(self) -> None:
         """Seal what is open; further writes are errors."""

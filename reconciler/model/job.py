@@ -30,6 +30,8 @@ class Job:
     """One job with its outcome. `subject` is what it was about: a content key, a container id
     and port, …; a probe counts only for the subject that it probed.
 
+    `steps` counts the steps of a build, `cached` those that came out of the cache.
+
     On failure `reason` is a member of `condition.Reason`, `message` and `hint` are for people,
     `retryable` says whether trying the same again can help.
     """
@@ -41,6 +43,8 @@ class Job:
     deadline_at: float
     ended_at: float = 0.0
     image_id: str = ""
+    steps: int = 0
+    cached: int = 0
     reason: str = ""
     message: str = ""
     hint: str = ""

@@ -39,6 +39,8 @@ class OpenDeployment(Operation):
     deadline_s: float
     attempt: int = 1
     drift_fields: tuple[str, ...] = ()
+    branch: str = ""
+    build_type: str = ""
 
     @property
     def sentence(self) -> str:
@@ -143,7 +145,10 @@ class AdoptDeployment(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class StartBuild(Operation):
-    """Build the image `tag` from exactly `commit`. `repo` and `path` say where its tree is."""
+    """Build the image `tag` from exactly `commit`. `repo` and `path` say where its tree is.
+
+    `args` are build arguments; `secrets` are sealed texts by name, opened by the job alone.
+    """
 
     verb = "build"
     volatile = frozenset({"timeout_s"})
@@ -156,6 +161,8 @@ class StartBuild(Operation):
     content_key: str
     tag: str
     timeout_s: float
+    args: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    secrets: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def sentence(self) -> str:

@@ -82,7 +82,8 @@ class Deployment:
     `changed_at` is when it entered `state`; `deadline_at` is when that state must be left;
     `drain_until` is set on the retired one: when its container may be stopped; 0 where not set.
     `run` is what the container was asked to be, None for an adopted one; `config` is the same
-    in printable form. `drift_fields` are what was found changed where the cause is drift.
+    in printable form. `drift_fields` are what was found changed where the cause is drift. `build_type` is what
+    the source was taken for, as people read it: `node (Next.js)`.
     """
 
     project: str
@@ -113,6 +114,8 @@ class Deployment:
     config: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     run: RunSpec | None = None
     drift_fields: tuple[str, ...] = ()
+    branch: str = ""
+    build_type: str = ""
 
     @property
     def is_open(self) -> bool:

@@ -15,7 +15,7 @@ from reconciler.plan.backoff import delay_s
 from reconciler.plan.causes import describe_change
 from reconciler.plan.containers import beyond_repair, drifted_fields
 from reconciler.plan.rollout import QUEUED_S, roll_out, start_build
-from reconciler.plan.view import View, keys_of, wanted_keys
+from reconciler.plan.view import View, built_as, keys_of, wanted_keys
 
 SETTLE_S = 60.0
 SETTLE_AGAIN_S = 86400.0
@@ -150,6 +150,8 @@ def _begin(
         deadline_s=QUEUED_S,
         attempt=_attempt(view, fields),
         drift_fields=fields,
+        branch=wanted.spec.source.branch,
+        build_type=built_as(wanted),
     )
     deployment = as_opened(opening, view.now)
     image_id = view.built_image(deployment.content_key) if view.can_reuse else None
@@ -180,4 +182,6 @@ def as_opened(opening: OpenDeployment, now: float) -> Deployment:
         previous=opening.previous,
         attempt=opening.attempt,
         drift_fields=opening.drift_fields,
+        branch=opening.branch,
+        build_type=opening.build_type,
     )

@@ -27,7 +27,7 @@ from reconciler.model.release import Deployment, Release, State
 from reconciler.plan import ending
 from reconciler.plan.creation import LIVE_POLICY, NEW_POLICY, create, new_identity, port_is_taken, start_operation
 from reconciler.plan.ending import cause_of
-from reconciler.plan.view import View, identity
+from reconciler.plan.view import View, built_as, identity
 
 STARTING_S = 120.0
 MARGIN_S = 60.0
@@ -103,11 +103,13 @@ def start_build(view: View, deployment: Deployment) -> tuple[Operation, ...]:
         repo=wanted.spec.source.repo,
         path=wanted.spec.source.path,
         commit=deployment.commit.sha,
-        build_type=wanted.spec.build.type,
+        build_type=built_as(wanted),
         dockerfile=wanted.dockerfile,
         content_key=deployment.content_key,
         tag=image_name(view.host.instance, view.project, deployment.content_key),
         timeout_s=wanted.spec.build.timeout_s,
+        args=wanted.spec.build.args,
+        secrets=wanted.spec.build.secrets,
     )
     if deployment.state is State.BUILDING:
         return (build,)

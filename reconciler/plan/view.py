@@ -164,6 +164,12 @@ def wanted_keys(desired: DesiredProject) -> tuple[str, str]:
     return desired.source_key, desired.config_digest
 
 
+def built_as(desired: DesiredProject) -> str:
+    """What the source is taken for, as people read it."""
+    chosen = desired.detection.chosen if desired.detection else None
+    return chosen.title if chosen else desired.spec.build.type
+
+
 def keys_of(deployment: Deployment) -> tuple[str, str]:
     return deployment.source_key, deployment.config_digest
 

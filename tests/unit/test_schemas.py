@@ -53,7 +53,13 @@ def test_every_key_has_a_description_a_sentence_for_errors_and_examples_that_are
 
 @pytest.mark.parametrize(("name", "path", "node"), ALL, ids=IDS)
 def test_every_object_refuses_unknown_keys(name: str, path: str, node: dict[str, Any]) -> None:
-    if node.get("type") == "object" and path != "run.env":
+    if node.get("type") == "object" and path not in (
+        "run.env",
+        "run.secrets",
+        "build.args",
+        "build.secrets",
+        "credentials",
+    ):
         assert node["additionalProperties"] is False
 
 
@@ -92,8 +98,10 @@ def test_a_key_that_the_product_does_not_act_on_is_not_there() -> None:
     keys = {path for name, path, _ in ALL if name == "project" and "[" not in path}
     assert keys == {
         "(top)", "apiVersion", "kind", "source", "source.repo", "source.branch", "source.path",
-        "build", "build.type", "build.timeout", "build.dockerfile",
-        "run", "run.port", "run.memory", "run.cpus", "run.pids", "run.env", "run.capabilities", "run.command",
+        "source.watch", "source.credentials", "source.host_key",
+        "build", "build.type", "build.timeout", "build.dockerfile", "build.args", "build.secrets",
+        "run", "run.port", "run.memory", "run.cpus", "run.pids", "run.env", "run.secrets",
+        "run.capabilities", "run.command",
         "health", "health.path", "health.timeout", "health.interval", "domains",
         "deploy", "deploy.rollback_window", "deploy.drain",
     }  # fmt: skip

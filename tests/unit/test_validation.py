@@ -219,8 +219,7 @@ def test_a_missing_key_is_told_with_an_example() -> None:
         "projects/blog.yaml:3:1 source.repo is missing (The app's Git repository: a URL, or an absolute path that the "
         'host file allows): write for example repo: "https://git.example.com/acme/blog.git"'
     ]
-    assert "build.type is missing" in project_with(build="timeout: 5m")[0]
-    assert "the types are dockerfile, static, python and flask" in project_with(build="type: auto")[0]
+    assert "the types are auto, dockerfile, static, node," in project_with(build="type: cobol")[0]
 
 
 def test_a_spec_of_a_later_version_is_told_that_alone() -> None:
@@ -366,10 +365,10 @@ def test_a_loser_is_told_once_for_a_domain_that_it_holds_elsewhere() -> None:
 
 
 def test_two_missing_keys_are_two_problems() -> None:
-    text = "apiVersion: gitstead/v1\nkind: Project\n"
+    text = "kind: Project\n"
     told = messages(validate({"platform.yaml": file(PLATFORM), "projects/blog.yaml": file(text)}))
     assert [each.split(" is missing")[0] for each in told] == [
-        "projects/blog.yaml:1:1 source", "projects/blog.yaml:1:1 build",
+        "projects/blog.yaml:1:1 apiVersion", "projects/blog.yaml:1:1 source",
     ]  # fmt: skip
 
 
