@@ -32,9 +32,12 @@ class Detected:
 
     `framework` ("Next.js", "Vite", …) and `manager` ("npm", "pnpm", "uv", "maven", …) are "" where there is none.
     `version` is the language's version that the tree asks for, as written, and `version_from` the file that does.
-    `command` is what starts it, "" elements never; empty where the Dockerfile's own decides. `output` is the folder of
-    a static build's result. `evidence` are clauses such as `package.json depends on "next"`; `notes` are
-    sentences for a person.
+    `command` is the whole argv that starts it, a server's options included, "" elements never; empty where the
+    Dockerfile's own decides or nothing tells. In a word of it `$PORT` or `${PORT}` stands for `run.port`: the template
+    puts the number in, since no shell does. `output` is the folder of a static build's result, or of the plain files
+    themselves ("" is the top). `target` is which of several things is built or served: a Go package (`./cmd/web`, "."),
+    a Rust binary, a Maven or Gradle module, PHP's document root (`public`). `evidence` are clauses such as
+    `package.json depends on "next"`; `notes` are sentences for a person. Every text of it is printable, one line.
     """
 
     type: BuildType
@@ -46,6 +49,7 @@ class Detected:
     version_from: str = ""
     command: tuple[str, ...] = ()
     output: str = ""
+    target: str = ""
     notes: tuple[str, ...] = ()
 
     @property
@@ -56,7 +60,11 @@ class Detected:
 
 @dataclass(frozen=True)
 class Detection:
-    """`chosen` is what is built, None where nothing was recognised; `others` could be meant as well, best first."""
+    """`chosen` is what is built, None where nothing was recognised; `others` could be meant as well, best first.
+
+    `hints` are sentences about the tree as a whole: folders that could be `source.path`, files that cannot be read.
+    """
 
     chosen: Detected | None = None
     others: tuple[Detected, ...] = ()
+    hints: tuple[str, ...] = ()
