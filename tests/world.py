@@ -14,6 +14,7 @@ from reconciler import errors
 from reconciler.model import operation as ops
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired, DesiredProject, Dockerfile
+from reconciler.model.detection import Detected, Detection
 from reconciler.model.host import Host
 from reconciler.model.job import Job, JobKey
 from reconciler.model.naming import digest
@@ -22,6 +23,7 @@ from reconciler.model.plan import Plan, ProjectPlan
 from reconciler.model.release import TRANSITIONS, Commit, Deployment, Failure, History, ProjectHistory, Release, State
 from reconciler.model.spec import (
     BuildSpec,
+    BuildType,
     DeploySpec,
     HealthSpec,
     Location,
@@ -46,15 +48,24 @@ class Crash(Exception):
 
 
 def desired_project(
-    name: str, commit: str = "aaa1111", *, memory_m: int = 256, blob: str = "", domains: tuple[str, ...] = ()
+    name: str,
+    commit: str = "aaa1111",
+    *,
+    memory_m: int = 256,
+    blob: str = "",
+    domains: tuple[str, ...] = (),
+    detected: tuple[BuildType, ...] = (),
 ) -> DesiredProject:
-    """A project of which the app's tree is named by `commit` and the spec's text by `blob`."""
+    """A project of which the app's tree is named by `commit` and the spec's text by `blob`.
+
+    `detected` is what build.type auto took it for, then what else it could be; empty where the type is said.
+    """
     run = RunSpec(memory_bytes=memory_m * MB)
     spec = ProjectSpec(
         name=name,
         blob=blob or digest([name, memory_m, domains])[:8],
         source=SourceSpec(f"/srv/git/{name}.git"),
-        build=BuildSpec("python"),
+        build=BuildSpec("auto" if detected else "python"),
         run=run,
         health=HealthSpec("/healthz"),
         deploy=DeploySpec(rollback_window_s=WINDOW_S, drain_s=DRAIN_S),
@@ -68,7 +79,13 @@ def desired_project(
         source_key=digest([name, commit]),
         config_digest=digest([memory_m]),
         config=(("run.memory", f"{memory_m}m"),),
+        detection=_detection(*detected) if detected else None,
     )
+
+
+def _detection(chosen: BuildType, *others: BuildType) -> Detection:
+    likely = [Detected(each, "likely", (f"there is a file of {each}",)) for each in (chosen, *others)]
+    return Detection(likely[0], tuple(likely[1:]))
 
 
 @dataclass

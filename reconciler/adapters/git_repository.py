@@ -23,6 +23,7 @@ from reconciler.adapters.git_asking import Asker
 from reconciler.adapters.git_export import DEFAULT_LIMITS, Exported, Limits, write_tree
 from reconciler.adapters.git_platform import PlatformFiles
 from reconciler.adapters.git_source import RepositoryState, SourceState
+from reconciler.adapters.git_watched import watched_key
 from reconciler.errors import SourceUnusable
 from reconciler.model.desired import SourceProblem
 
@@ -149,6 +150,11 @@ class Mirrors:
             while len(self._sources) > _CACHED_SOURCES:
                 self._sources.popitem(last=False)
         return state
+
+    def watched(self, repo: str, sha: str, globs: tuple[str, ...]) -> str:
+        """A digest over what `globs`, from the top of the repository, match in a commit (see `git_watched`)."""
+        mirror = self._open(repo)
+        return watched_key(mirror, git_tree.commit_at(mirror, sha).tree_id, globs)
 
     def export(self, repo: str, sha: str, *, path: str, destination: Path, limits: Limits = DEFAULT_LIMITS) -> Exported:
         """Write the tree of `path` at a commit into an empty or missing folder; all of it or nothing.

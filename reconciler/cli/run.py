@@ -1,4 +1,7 @@
-"""`up`, `sync` and `approve`: run the platform, and ask something of one that runs."""
+"""`up`, and what a person asks of a platform that runs: `sync`, `approve`, `confirm`, `cancel`, `retry`.
+
+Called by the program. Leaves requests and waits a moment for the answer; decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import click
 from reconciler.errors import GitsteadError, HostUnfit
 from reconciler.history.queries import Queries
 from reconciler.history.requests import Inbox
+from reconciler.model.status import ProjectStatus
+from reconciler.plan.gates import CONFIRMATION
 from reconciler.service import serve
 from reconciler.settings import Settings
 
@@ -43,12 +48,67 @@ def sync(settings: Settings) -> None:
 @click.pass_obj
 def approve(settings: Settings, project: str) -> None:
     """Approve the plan that waits for a person, exactly as it is shown now."""
-    queries = Queries(settings.state_db)
-    status = queries.status(project)
-    queries.close()
-    if status is None or not status.waiting:
-        raise HostUnfit(f"{project} waits for no approval", expected="a project that gitstead status shows as waiting")
+    status = _status(settings, project)
+    if not status.waiting or status.gate == CONFIRMATION:
+        remedy = f"It waits for a confirmation: gitstead confirm {project}" if status.waiting else ""
+        raise HostUnfit(
+            f"{project} waits for no approval",
+            expected="a project that gitstead status shows as waiting",
+            remedy=remedy,
+        )
     _ask(settings, "approve", project, {"digest": status.waiting})
+
+
+@click.command()
+@click.argument("project")
+@click.pass_obj
+def confirm(settings: Settings, project: str) -> None:
+    """Confirm what was detected, so that the first deployment begins; gitstead status shows it before."""
+    status = _status(settings, project)
+    if not status.waiting or status.gate != CONFIRMATION:
+        raise HostUnfit(
+            f"{project} waits for no confirmation",
+            expected="a project with build.type auto before its first deployment",
+            remedy=f"See gitstead status {project}",
+        )
+    click.echo(f"{project} is {status.detected}: {'; '.join(status.evidence)}")
+    _ask(settings, "confirm", project, {"digest": status.waiting})
+
+
+@click.command()
+@click.argument("project")
+@click.pass_obj
+def cancel(settings: Settings, project: str) -> None:
+    """End the deployment that is under way; what serves goes on."""
+    status = _status(settings, project)
+    if not status.under_way:
+        raise HostUnfit(f"no deployment of {project} is under way", expected="one that gitstead status shows")
+    _ask(settings, "cancel", project, {"deployment": str(status.under_way)})
+
+
+@click.command()
+@click.argument("project")
+@click.pass_obj
+def retry(settings: Settings, project: str) -> None:
+    """Try again what failed or was cancelled, at once and without a new commit."""
+    queries = Queries(settings.state_db)
+    past = queries.history().of(project)
+    queries.close()
+    if past.last_ended is None or past.open is not None:
+        under_way = f"d{past.open.number} is under way" if past.open else "its last deployment went well"
+        raise HostUnfit(f"{project} has nothing to try again: {under_way}", expected="a deployment that ended badly")
+    _ask(settings, "retry", project, {"deployment": str(past.last_ended.number)})
+
+
+def _status(settings: Settings, project_name: str) -> ProjectStatus:
+    queries = Queries(settings.state_db)
+    try:
+        status = queries.status(project_name)
+    finally:
+        queries.close()
+    if status is None:
+        raise HostUnfit(f'there is no project "{project_name}"', expected="one that gitstead status shows")
+    return status
 
 
 def _ask(settings: Settings, kind: str, project: str, payload: dict[str, str]) -> None:

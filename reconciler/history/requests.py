@@ -28,6 +28,7 @@ from reconciler.model.naming import PROJECT_NAME
 Payload = Mapping[str, str]
 
 _HEX = re.compile(r"[0-9a-f]{8,64}\Z")
+_NUMBER = re.compile(r"[1-9][0-9]{0,9}\Z")
 _PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]{1,200}\Z")
 _LONGEST_PAYLOAD = 1000
 _MOST_WAITING = 1000
@@ -38,6 +39,9 @@ KINDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "sync": frozenset(),
         "approve": frozenset({"digest"}),
+        "confirm": frozenset({"digest"}),
+        "cancel": frozenset({"deployment"}),
+        "retry": frozenset({"deployment"}),
     }
 )
 
@@ -183,6 +187,8 @@ def _problem(kind: object, project_name: object, payload: Mapping[str, object], 
 def _value_problem(key: str, value: object) -> str:
     if key == "digest" and not (isinstance(value, str) and _HEX.match(value)):
         return f"digest is {_shown(value)}; expected 8 to 64 hexadecimal digits"
+    if key == "deployment" and not (isinstance(value, str) and _NUMBER.match(value)):
+        return f"deployment is {_shown(value)}; expected its number"
     return ""
 
 

@@ -195,5 +195,6 @@ def status_of_json(text: str) -> ProjectStatus:
     )
     values["desired"] = MappingProxyType(values["desired"])
     values["observed"] = MappingProxyType(values["observed"])
-    values["blocks"] = tuple(values["blocks"])
+    for name in ("blocks", "evidence", "others"):
+        values[name] = tuple(values.get(name, ()))
     return ProjectStatus(**values)

@@ -21,6 +21,7 @@ from reconciler.errors import GitsteadError
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired, DesiredProject, SourceProblem
 from reconciler.model.naming import PROJECT_NAME
+from reconciler.model.release import Commit
 from reconciler.model.spec import Diagnostic, Location, PlatformSpec, ProjectSpec
 
 Files = Mapping[str, tuple[str, bytes]]
@@ -276,12 +277,20 @@ def _with_unusable(validation: Validation, unusable: Mapping[str, str]) -> Valid
     )
 
 
+def _as_watched(mirrors: Mirrors, spec: ProjectSpec, commit: Commit) -> Commit:
+    """With `source.watch`, what it looks at stands in the place of the tree: nothing else causes a deployment."""
+    if not spec.source.watch:
+        return commit
+    return replace(commit, tree=mirrors.watched(spec.source.repo, commit.sha, spec.source.watch))
+
+
 def read_project(
     mirrors: Mirrors, spec: ProjectSpec, sha: str, *, instance: str, problem: SourceProblem | None
 ) -> DesiredProject:
     """The project at one commit of its app repository; what cannot be used becomes its problem."""
     try:
         state = mirrors.source_state(spec.source.repo, sha, spec.source.path)
+        commit = _as_watched(mirrors, spec, state.commit)
         own = state.read_text(spec.build.dockerfile) if spec.build.type == "dockerfile" else None
         listing = state.listing
     except GitsteadError as error:
@@ -290,4 +299,4 @@ def read_project(
     dockerfile = dockerfile_for(
         spec, listing, own, base_name=lambda name: f"{BASE_PREFIX}{name}", cache_id=f"{instance}-{spec.name}"
     )
-    return desired_project(spec, state.commit, dockerfile, source_problem=problem)
+    return desired_project(spec, commit, dockerfile, source_problem=problem)

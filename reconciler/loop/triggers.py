@@ -22,6 +22,8 @@ from reconciler.history.wake import WakeListener
 from reconciler.loop.polling import Poller
 from reconciler.loop.queue import ALL, DirtyQueue
 from reconciler.loop.worker import new_request_id
+from reconciler.model.release import State
+from reconciler.plan import gates
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +110,8 @@ def _seen(look: Callable[[], object]) -> object:
 class Requests:
     """Takes what people ask for out of the inbox, and does the part that is not planning.
 
-    `approve` writes the approval that the plan waits for; `sync` asks every repository now.
+    `approve` and `confirm` write down the consent that a plan waits for, `cancel` and `retry` a person's wish,
+    all of them as the digest that planning looks for; `sync` asks every repository now.
     """
 
     def __init__(
@@ -152,13 +155,39 @@ class Requests:
             self._poller.poll_now()
             self._queue.mark(ALL, "sync", request_id=request_id)
             return "done", "every repository is being asked"
-        return self._approve(request, request_id)
+        outcome, message = self._ask_for(request)
+        if outcome == "done":
+            self._recorder.record_event(
+                request.project, "request", f"{message} by {request.by}", now=self._clock(), reason=message
+            )
+            self._queue.mark(request.project, request.kind, request_id=request_id)
+        return outcome, message
 
-    def _approve(self, request: Request, request_id: str) -> tuple[str, str]:
+    def _ask_for(self, request: Request) -> tuple[str, str]:
+        if request.kind in ("approve", "confirm"):
+            return self._let_go(request)
+        number = int(request.payload["deployment"])
+        past = self._queries.history().of(request.project)
+        if request.kind == "cancel":
+            if past.open is None or past.open.number != number or past.open.state is State.SWITCHING:
+                return "refused", f"d{number} of {request.project} is not under way any more"
+            return self._consent(request, gates.cancellation(request.project, number), f"d{number} was cancelled")
+        if past.open is not None or past.last_ended is None or past.last_ended.number != number:
+            return "refused", f"d{number} is not what {request.project} tried last, or another try is under way"
+        self._recorder.clear_failure(request.project)
+        return self._consent(request, gates.retry(request.project, number), f"what d{number} tried is tried again")
+
+    def _consent(self, request: Request, digest: str, message: str) -> tuple[str, str]:
+        self._recorder.approve(digest, project_name=request.project, by=request.by, now=self._clock())
+        return "done", message
+
+    def _let_go(self, request: Request) -> tuple[str, str]:
+        """An approval is none of a type that was detected, nor a confirmation one of a removal."""
         status = self._queries.status(request.project)
         digest = request.payload["digest"]
-        if status is None or not status.waiting or not status.waiting.startswith(digest):
-            return "refused", f"{request.project} does not wait for an approval of plan {digest[:8]} any more"
-        self._recorder.approve(status.waiting, project_name=request.project, by=request.by, now=self._clock())
-        self._queue.mark(request.project, "approve", request_id=request_id)
-        return "done", f"plan {digest[:8]} of {request.project} was approved"
+        what = "a confirmation" if request.kind == "confirm" else "an approval"
+        gate_fits = status is not None and (status.gate == gates.CONFIRMATION) == (request.kind == "confirm")
+        if status is None or not gate_fits or not status.waiting or not status.waiting.startswith(digest):
+            return "refused", f"{request.project} does not wait for {what} of plan {digest[:8]} any more"
+        done = "confirmed" if request.kind == "confirm" else "approved"
+        return self._consent(request, status.waiting, f"plan {digest[:8]} of {request.project} was {done}")

@@ -53,7 +53,9 @@ CauseKind = Literal["change", "drift", "request"]
 
 @dataclass(frozen=True)
 class Commit:
-    """Where a deployment's source comes from; `tree` is the object id of `source.path`."""
+    """Where a deployment's source comes from; `tree` is the object id of `source.path`, or a
+    digest over what `source.watch` looks at.
+    """
 
     sha: str
     tree: str = ""

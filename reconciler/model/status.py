@@ -20,7 +20,9 @@ class ProjectStatus:
     `under_way` is the open deployment's number and `under_way_state` its state, 0 and "" if none.
     `since` is when what serves went live. `address` is the first domain as a URL. `desired` and
     `observed` are printable facts for the page of one project, field to value. `waiting` is the
-    digest of a plan that a gate holds. Times are Unix seconds, 0 where there is none.
+    digest of a plan that a gate holds, `gate` which one. `detected` is what the source was taken for, with
+    the `evidence` and the clauses on which `others` it could be; `dockerfile` is the text that it is built with, ""
+    where the repository's own is used. Times are Unix seconds, 0 where there is none.
     """
 
     project: str
@@ -38,6 +40,11 @@ class ProjectStatus:
     under_way_since: float = 0.0
     next_retry_at: float = 0.0
     waiting: str = ""
+    gate: str = ""
+    detected: str = ""
+    evidence: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    dockerfile: str = ""
     desired: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     observed: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     blocks: tuple[str, ...] = ()

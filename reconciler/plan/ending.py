@@ -10,7 +10,7 @@ from reconciler.model.condition import Reason
 from reconciler.model.job import Job
 from reconciler.model.observed import Container
 from reconciler.model.operation import CancelJob, Cause, EndDeployment, Operation, RemoveUpstream, WriteUpstream
-from reconciler.model.release import Deployment, State
+from reconciler.model.release import CauseKind, Deployment, State
 from reconciler.plan.view import View, identity
 
 SIGNALLED = (128 + 9, 128 + 15)
@@ -81,10 +81,11 @@ def superseded(view: View, deployment: Deployment) -> tuple[Operation, ...]:
 
 
 def cancelled(view: View, deployment: Deployment, reason: Reason, message: str) -> tuple[Operation, ...]:
+    kind: CauseKind = "request" if reason is Reason.CANCELLED else "change"
     end = EndDeployment(
         project=view.project,
         deployment=deployment.number,
-        cause=Cause("change", message),
+        cause=Cause(kind, message),
         state=State.CANCELLED,
         reason=reason,
         message=message,

@@ -15,6 +15,7 @@ from reconciler.model.plan import Waiting
 from reconciler.model.release import Deployment, State
 from reconciler.plan.containers import Repair
 from reconciler.plan.ending import how_it_ended
+from reconciler.plan.gates import CONFIRMATION
 from reconciler.plan.opening import Opening, failed_attempt, is_tried_again
 from reconciler.plan.view import View, identity
 
@@ -59,10 +60,9 @@ Part = tuple[Health, Condition]
 
 def _gates(view: View, planned: Planned) -> Iterable[Part]:
     if planned.waiting is not None:
-        yield (
-            Health.PROGRESSING,
-            Condition("Reconciling", "True", Reason.WAITING_FOR_APPROVAL, planned.waiting.text),
-        )
+        confirms = planned.waiting.gate == CONFIRMATION
+        reason = Reason.WAITING_FOR_CONFIRMATION if confirms else Reason.WAITING_FOR_APPROVAL
+        yield Health.PROGRESSING, Condition("Reconciling", "True", reason, planned.waiting.text)
     elif planned.orphan:
         message = f"projects/{view.project}.yaml left the platform repository; it is being removed"
         yield Health.PROGRESSING, Condition("Reconciling", "True", Reason.ORPHAN, message)
@@ -94,12 +94,20 @@ def _failed(view: View) -> Iterable[Part]:
     if last is None:
         return
     serving = f"r{view.past.live.release} still serves" if view.past.live else "nothing serves yet"
+    if last.state is State.CANCELLED:
+        message = (
+            f"d{last.number} ({last.commit.sha[:7]}) was cancelled; {serving}. Push, or gitstead retry {view.project}"
+        )
+        health = Health.HEALTHY if view.past.live else Health.MISSING
+        yield health, Condition("Stalled", "True", Reason.CANCELLED, message)
+        return
     text = f"d{last.number} ({last.commit.sha[:7]}) failed: {last.message.rstrip('.')}; {serving}"
     if view.past.open is not None or is_tried_again(last):
         yield Health.DEGRADED, Condition("Reconciling", "True", Reason.RETRYING, f"{text}. It is tried again by itself")
         return
     reason = Reason(last.reason) if last.reason in set(Reason) else Reason.OPERATION_FAILED
-    yield Health.DEGRADED, Condition("Stalled", "True", reason, f"{text}. {last.hint or 'Push a fix'}")
+    then = f"{(last.hint or 'Push a fix').rstrip('.')}, or gitstead retry {view.project}"
+    yield Health.DEGRADED, Condition("Stalled", "True", reason, f"{text}. {then}")
 
 
 def _trouble(view: View) -> Iterable[Part]:
@@ -133,7 +141,8 @@ def _serving(view: View, planned: Planned) -> Part:
         return Health.PROGRESSING, _not_ready(Reason.ADOPTED, message)
     if live is None:
         message = "no release has gone live yet"
-        return Health.MISSING if not view.past.open else Health.PROGRESSING, _not_ready(Reason.NEVER_DEPLOYED, message)
+        goes_on = view.past.open is not None or planned.waiting is not None
+        return Health.PROGRESSING if goes_on else Health.MISSING, _not_ready(Reason.NEVER_DEPLOYED, message)
     container = view.container_of(live.number)
     blocked = planned.repair.blocked
     if container is None or blocked:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.model.condition import Reason
 from reconciler.model.desired import DesiredProject
 from reconciler.model.operation import Cause, OpenDeployment, Operation
+from reconciler.model.plan import Waiting
 from reconciler.model.release import Commit, Deployment, State
 from reconciler.plan.backoff import delay_s
 from reconciler.plan.causes import describe_change
 from reconciler.plan.containers import beyond_repair, drifted_fields
+from reconciler.plan.gates import confirmation, is_retried
 from reconciler.plan.rollout import QUEUED_S, roll_out, start_build
 from reconciler.plan.view import View, built_as, keys_of, wanted_keys
 
@@ -23,9 +26,14 @@ SETTLE_AGAIN_S = 86400.0
 
 @dataclass(frozen=True)
 class Opening:
-    """`due_at` is when it may happen at last (0: never by itself); `not_converging` names fields."""
+    """`due_at` is when it may happen at last (0: never by itself); `not_converging` names fields.
+
+    While `waiting` for a person, `held` are the operations that follow.
+    """
 
     operations: tuple[Operation, ...] = ()
+    waiting: Waiting | None = None
+    held: tuple[Operation, ...] = ()
     due_at: float = 0.0
     not_converging: tuple[str, ...] = ()
 
@@ -45,26 +53,35 @@ def open_deployment(view: View, *, may_build: bool) -> Opening:
     due = _due_at(view)
     if due is None or view.now < due:
         return Opening(due_at=due or 0.0)
-    return Opening(_begin(view, wanted, wanted.commit, cause=cause, fields=fields, may_build=may_build))
+    last = view.past.last_ended
+    if last is not None and is_retried(view, last):
+        cause = Cause("request", f"d{last.number} is tried again as a person asked: {cause.text}")
+    begun = _begin(view, wanted, wanted.commit, cause=cause, fields=fields, may_build=may_build)
+    waiting = confirmation(view)
+    return Opening(waiting=waiting, held=begun) if waiting is not None else Opening(begun)
 
 
 def failed_attempt(view: View) -> Deployment | None:
-    """The failed deployment of exactly what is asked now, where that is still to be done.
+    """The deployment of exactly what is asked now that failed, or that a person ended, where it is still to be done.
 
     A new commit, another text of the spec or other base images are something else to try, even
-    where they change nothing of what would run: that is how a person asks for another try.
+    where they change nothing of what would run: that is how a person asks for another try. So is a retry.
     """
     last, wanted = view.past.last_ended, view.desired
-    if last is None or last.state is not State.FAILED or wanted is None or wanted.commit is None:
+    if last is None or not _ended_badly(last) or wanted is None or wanted.commit is None or is_retried(view, last):
         return None
     asked = (*wanted_keys(wanted), wanted.spec.blob, wanted.commit.sha, view.content_key)
     tried = (*keys_of(last), last.spec_blob, last.commit.sha, last.content_key)
     return last if tried == asked and _cause(view, wanted) is not None else None
 
 
+def _ended_badly(last: Deployment) -> bool:
+    return last.state is State.FAILED or (last.state is State.CANCELLED and last.reason == Reason.CANCELLED)
+
+
 def is_tried_again(last: Deployment) -> bool:
     """Whether time alone leads to another try. What ran before is worth one: Git is not to blame."""
-    return last.retryable or last.cause == "drift"
+    return last.state is State.FAILED and (last.retryable or last.cause == "drift")
 
 
 def _cause(view: View, wanted: DesiredProject) -> tuple[Cause, tuple[str, ...]] | None:

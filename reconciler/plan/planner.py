@@ -129,7 +129,8 @@ def _project_plan(view: View, slots: _Slots) -> ProjectPlan:
         steps = opening.operations
     steps = trouble.up_to_failed(view, steps)
     slots.use(steps)
-    return _joined(view, steps=steps, cleared=cleared, planned=Planned(opening, repair), due=due)
+    planned = Planned(opening, repair, opening.waiting)
+    return _joined(view, steps=steps, cleared=cleared, planned=planned, due=due, held=opening.held)
 
 
 def _orphan_plan(view: View, waiting: Waiting | None) -> ProjectPlan:

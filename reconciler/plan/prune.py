@@ -19,6 +19,7 @@ from reconciler.model.operation import (
 )
 from reconciler.model.plan import Waiting
 from reconciler.plan.ending import cancelled
+from reconciler.plan.gates import REMOVAL
 from reconciler.plan.view import View, World, identity
 
 
@@ -45,11 +46,11 @@ def gate(view: View, mass: tuple[View, ...]) -> Waiting | None:
         names = ", ".join(each.project for each in mass)
         why = f"this revision removes {len(mass)} projects at once ({names}), and {_list(waits_for)} not approved yet"
         whom = view.project if view.project in waits_for else waits_for[0]
-        return Waiting(view.project, "removal", f"removal: {why}; gitstead approve {whom}", held)
+        return Waiting(view.project, REMOVAL, f"removal: {why}; gitstead approve {whom}", held)
     if not is_unproven(view) or held in approved:
         return None
     why = "it was found by its labels after the store was lost, so that Git alone is not proof enough"
-    return Waiting(view.project, "removal", f"removal: {why}; gitstead approve {view.project}", held)
+    return Waiting(view.project, REMOVAL, f"removal: {why}; gitstead approve {view.project}", held)
 
 
 def _list(names: list[str]) -> str:

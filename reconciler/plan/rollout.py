@@ -27,6 +27,7 @@ from reconciler.model.release import Deployment, Release, State
 from reconciler.plan import ending
 from reconciler.plan.creation import LIVE_POLICY, NEW_POLICY, create, new_identity, port_is_taken, start_operation
 from reconciler.plan.ending import cause_of
+from reconciler.plan.gates import is_cancelled
 from reconciler.plan.view import View, built_as, identity
 
 STARTING_S = 120.0
@@ -43,6 +44,8 @@ def advance(view: View, deployment: Deployment, *, may_build: bool) -> tuple[Ope
     """
     if view.desired is None:
         return ending.cancelled(view, deployment, Reason.SPEC_INVALID, "its spec can no longer be used")
+    if deployment.state is not State.SWITCHING and is_cancelled(view, deployment):
+        return ending.cancelled(view, deployment, Reason.CANCELLED, "a person cancelled it")
     if view.desired.commit is not None and not view.is_wanted(deployment) and deployment.state is not State.SWITCHING:
         return ending.superseded(view, deployment)
     if deployment.deadline_at and view.now >= deployment.deadline_at and not has_passed(view, deployment):

@@ -6,6 +6,9 @@ equal row and nothing is written (invariant 11).
 
 from __future__ import annotations
 
+from typing import TypedDict
+
+from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired, DesiredProject
 from reconciler.model.host import Host
 from reconciler.model.observed import Container, Observed
@@ -14,7 +17,9 @@ from reconciler.model.release import History, State
 from reconciler.model.status import ProjectStatus
 from reconciler.plan.causes import size
 from reconciler.plan.ownership import is_ours
-from reconciler.plan.view import identity
+from reconciler.plan.view import built_as, identity
+
+_LONGEST_DOCKERFILE = 20_000
 
 
 def status_of(
@@ -43,10 +48,35 @@ def status_of(
         under_way_since=under_way.changed_at if under_way else 0.0,
         next_retry_at=plan.retry_at,
         waiting=plan.waiting.digest if plan.waiting else "",
+        gate=plan.waiting.gate if plan.waiting else "",
+        **_detected(wanted),
         desired=_desired_facts(wanted, desired),
         observed=_observed_facts(observed, container, plan.project),
         blocks=_blocks(plan),
         last_error=f"d{last.number}: {last.message}" if last and last.state is State.FAILED else "",
+    )
+
+
+class _Recognised(TypedDict):
+    detected: str
+    evidence: tuple[str, ...]
+    others: tuple[str, ...]
+    dockerfile: str
+
+
+def _detected(wanted: DesiredProject | None) -> _Recognised:
+    """What the source was taken for, and what it is built with; all of it empty where it was not looked into."""
+    detection = wanted.detection if wanted else None
+    chosen = detection.chosen if detection else None
+    if wanted is None or detection is None or chosen is None:
+        return _Recognised(detected="", evidence=(), others=(), dockerfile="")
+    others = tuple(f"{each.title}: {', '.join(each.evidence)} (build.type: {each.type})" for each in detection.others)
+    dockerfile = wanted.dockerfile.text if wanted.dockerfile and wanted.dockerfile.text else ""
+    return _Recognised(
+        detected=chosen.title,
+        evidence=(*chosen.evidence, *chosen.notes),
+        others=others,
+        dockerfile=dockerfile[:_LONGEST_DOCKERFILE],
     )
 
 
@@ -59,7 +89,8 @@ def _address(wanted: DesiredProject | None, host: Host) -> str:
 
 def _blocks(plan: ProjectPlan) -> tuple[str, ...]:
     conditions = plan.verdict.conditions if plan.verdict else ()
-    return tuple(each.message for each in conditions if each.type == "Stalled" or each.reason == "WaitingForApproval")
+    waits = (Reason.WAITING_FOR_APPROVAL, Reason.WAITING_FOR_CONFIRMATION)
+    return tuple(each.message for each in conditions if each.type == "Stalled" or each.reason in waits)
 
 
 def _desired_facts(wanted: DesiredProject | None, desired: Desired) -> dict[str, str]:
@@ -71,7 +102,7 @@ def _desired_facts(wanted: DesiredProject | None, desired: Desired) -> dict[str,
         "source": f"{spec.source.repo} {spec.source.branch}"
         + ("" if spec.source.path == "." else f" {spec.source.path}"),
         "commit": f"{wanted.commit.sha[:7]} {wanted.commit.subject}".strip() if wanted.commit else "not read yet",
-        "build": spec.build.type,
+        "build": built_as(wanted),
         "domains": ", ".join(spec.domains),
         "health": f"GET {spec.health.path} within {spec.health.timeout_s:g}s",
     }

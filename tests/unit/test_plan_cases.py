@@ -21,6 +21,7 @@ from reconciler.model.desired import SourceProblem
 from reconciler.model.observed import Routes
 from reconciler.model.plan import Plan, render
 from reconciler.model.spec import Diagnostic, Location
+from reconciler.plan import gates
 from tests.world import HOST, MB, World, desired_project, settle
 
 CASES = sorted((Path(__file__).parents[1] / "cases").glob("*.yaml"))
@@ -133,6 +134,12 @@ def _approve(world: World, project: str) -> None:
     world.approved.add(waiting.digest)
 
 
+def _ask(world: World, digest_of: Callable[[str, int], str], short: str) -> None:
+    """`blog-d1`: what a person asks is kept as a digest."""
+    project, _, number = short.rpartition("-d")
+    world.approved.add(digest_of(project, int(number)))
+
+
 def _wait(world: World, seconds: float) -> None:
     world.now += seconds
 
@@ -174,6 +181,8 @@ STEPS: dict[str, Callable[..., Any]] = {
     "store lost": lambda world, _: world.lose_store(),
     "reconciler killed": lambda world, _: world.crash(),
     "approve": _approve,
+    "cancel": lambda world, short: _ask(world, gates.cancellation, short),
+    "retry": lambda world, short: _ask(world, gates.retry, short),
     "stranger": lambda world, values: world.add_foreign(_container(values) if "-d" in values else values),
 }
 
