@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from sqlite3 import Connection
 
 import structlog
@@ -17,8 +17,9 @@ import structlog
 from reconciler.errors import GitsteadError, StoreUnusable
 from reconciler.history.database import Database
 from reconciler.history.log_lines import LINES_PER_CHUNK, LogLine, fit, pack
+from reconciler.history.log_steps import StepRow, Steps, store_steps
 from reconciler.masking import Masker
-from reconciler.model.effects import Stream
+from reconciler.model.effects import BuildStep, Stream
 
 _MOST_WAITING = 10_000
 _LAST_LINES_KEPT = 200
@@ -33,6 +34,7 @@ class OpenLog:
     next_number: int = 1
     kept_bytes: int = 0
     lines: tuple[LogLine, ...] = ()
+    steps: tuple[StepRow, ...] = ()
 
 
 class BuildLogSink:
@@ -60,6 +62,7 @@ class BuildLogSink:
         self._storing = threading.Lock()
         self._lock = threading.Lock()
         self._open = list(log.lines)
+        self._steps = Steps(log.steps)
         self._waiting: list[LogLine] = []
         self._next = log.next_number
         self._kept_bytes = log.kept_bytes
@@ -72,10 +75,9 @@ class BuildLogSink:
 
     def write(self, stream: Stream, text: str, *, at: float, step: str = "") -> None:
         """Append one line, without its newline. Raises StoreUnusable after `close`, and nothing else."""
-        text = fit(self._masker.mask(text))
+        text, step = fit(self._masker.mask(text)), fit(self._masker.mask(step))
         with self._lock:
-            if self._closed:
-                raise StoreUnusable("the log is closed", expected="lines only while the build runs")
+            self._refuse_closed()
             self._last_at = at
             self._take(stream, at, step, text)
             full = len(self._waiting) >= LINES_PER_CHUNK and not self._failing
@@ -83,6 +85,14 @@ class BuildLogSink:
             self.flush()
         else:
             self._on_write()
+
+    def step(self, step: BuildStep) -> None:
+        """Keep how a step goes. Raises StoreUnusable after `close`, and nothing else."""
+        step = replace(step, name=fit(self._masker.mask(step.name)))
+        with self._lock:
+            self._refuse_closed()
+            self._steps.tell(step)
+        self._on_write()
 
     def flush(self) -> bool:
         """Bring what waits into the store; False where that failed and is to be tried again."""
@@ -110,6 +120,10 @@ class BuildLogSink:
         finally:
             self._on_close(self)
 
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise StoreUnusable("the log is closed", expected="lines only while the build runs")
+
     def _take(self, stream: Stream, at: float, step: str, text: str) -> None:
         size = len(text) + 1
         if not self._cut_lines:
@@ -129,6 +143,7 @@ class BuildLogSink:
 
     def _append(self, stream: Stream, at: float, step: str, text: str) -> None:
         self._waiting.append(LogLine(self._next, stream, at, step, text))
+        self._steps.count_line(step, self._next)
         self._next += 1
 
     def _say_what_was_cut(self) -> None:
@@ -145,23 +160,31 @@ class BuildLogSink:
         """Chunks of a thousand, and the rest as rows or, to `seal`, as the last chunk. Our lists change afterwards."""
         with self._lock:
             waiting = list(self._waiting)
+            steps = self._steps.take_changed()
             counts = (self._next - 1, self._kept_bytes, self._cut_lines, self._cut_bytes)
             closed_at = max(self._last_at, 1.0) if seal else 0.0
-        if not (waiting or seal):
+        if not (waiting or steps or seal):
             return
         lines = [*self._open, *waiting]
         whole = len(lines) if seal else len(lines) // LINES_PER_CHUNK * LINES_PER_CHUNK
         rest = lines[whole:]
-        with self._database.transaction() as connection:
-            seal_lines(connection, self._log_id, lines[:whole])
-            connection.executemany(
-                "INSERT INTO open_lines VALUES (?, ?, ?, ?, ?, ?)",
-                ((self._log_id, *line) for line in (rest if whole else waiting)),
-            )
-            connection.execute(
-                "UPDATE logs SET lines = ?, kept_bytes = ?, cut_lines = ?, cut_bytes = ?, closed_at = ? WHERE id = ?",
-                (*counts, closed_at, self._log_id),
-            )
+        try:
+            with self._database.transaction() as connection:
+                seal_lines(connection, self._log_id, lines[:whole])
+                connection.executemany(
+                    "INSERT INTO open_lines VALUES (?, ?, ?, ?, ?, ?)",
+                    ((self._log_id, *line) for line in (rest if whole else waiting)),
+                )
+                store_steps(connection, self._log_id, steps)
+                connection.execute(
+                    "UPDATE logs SET lines = ?, kept_bytes = ?, cut_lines = ?, cut_bytes = ?, closed_at = ?"
+                    " WHERE id = ?",
+                    (*counts, closed_at, self._log_id),
+                )
+        except GitsteadError:
+            with self._lock:
+                self._steps.put_back(steps)
+            raise
         self._open = rest
         with self._lock:
             del self._waiting[: len(waiting)]

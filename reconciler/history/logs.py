@@ -16,6 +16,7 @@ from typing import cast
 from reconciler.history.database import Database, Reader
 from reconciler.history.log_lines import LogLine, unpack
 from reconciler.history.log_sink import BuildLogSink, OpenLog, seal_lines
+from reconciler.history.log_steps import StepRow, end_steps, read_steps
 from reconciler.history.migrations import LOGS
 from reconciler.masking import Masker
 from reconciler.model.effects import Stream
@@ -23,18 +24,22 @@ from reconciler.model.effects import Stream
 FLUSH_S = 0.2
 LIMIT_BYTES = 64 * 1024 * 1024
 
-__all__ = ["BuildLogs", "LogInfo", "LogLine", "LogReader"]
+__all__ = ["BuildLogs", "LogInfo", "LogLine", "LogReader", "StepRow"]
 
 
 @dataclass(frozen=True)
 class LogInfo:
-    """A log as a whole. `closed_at` is 0 while it is written; `cut_lines` of it were not kept."""
+    """A log as a whole. `closed_at` is 0 while it is written; `cut_lines` of it were not kept.
+
+    `clipped`: the engine itself left out a part of some step's output.
+    """
 
     lines: int
     opened_at: float
     closed_at: float
     cut_lines: int
     cut_bytes: int
+    clipped: bool
 
 
 class BuildLogs:
@@ -85,6 +90,7 @@ class BuildLogs:
                 number = row["lines"] + 1
                 last = LogLine(number, "system", now, "", "[the reconciler ended here]")
                 seal_lines(connection, row["id"], [*_open_lines(connection, row["id"]), last])
+                end_steps(connection, row["id"], now)
                 connection.execute("UPDATE logs SET closed_at = ?, lines = ? WHERE id = ?", (now, number, row["id"]))
         return len(rows)
 
@@ -132,10 +138,15 @@ class LogReader:
     def info(self, project_name: str, deployment: int) -> LogInfo | None:
         """None where the deployment has no log, as when nothing had to be built."""
         rows = self._reader.fetch(
-            "SELECT lines, opened_at, closed_at, cut_lines, cut_bytes FROM logs WHERE project = ? AND deployment = ?",
+            "SELECT lines, opened_at, closed_at, cut_lines, cut_bytes,"
+            " EXISTS (SELECT 1 FROM steps WHERE log_id = logs.id AND clipped)"
+            " FROM logs WHERE project = ? AND deployment = ?",
             (project_name, deployment),
         )
-        return LogInfo(*rows[0]) if rows else None
+        if not rows:
+            return None
+        lines, opened_at, closed_at, cut_lines, cut_bytes, clipped = rows[0]
+        return LogInfo(lines, opened_at, closed_at, cut_lines, cut_bytes, bool(clipped))
 
     def is_closed(self, project_name: str, deployment: int) -> bool:
         """No more lines will come. False where there is no log (yet)."""
@@ -147,6 +158,12 @@ class LogReader:
         with self._reader.snapshot() as connection:
             row = _find(connection, project_name, deployment)
             return _read(connection, row["id"], after, limit) if row else []
+
+    def steps(self, project_name: str, deployment: int) -> list[StepRow]:
+        """The steps of the build in order of first appearance; none where there is no log."""
+        with self._reader.snapshot() as connection:
+            row = _find(connection, project_name, deployment)
+            return read_steps(connection, row["id"]) if row else []
 
     def tail(self, project_name: str, deployment: int, *, limit: int = 50) -> list[LogLine]:
         """The last `limit` lines, in order."""
@@ -168,7 +185,8 @@ def _open(connection: Connection, project_name: str, deployment: int, now: float
     row = connection.execute(
         "SELECT * FROM logs WHERE project = ? AND deployment = ?", (project_name, deployment)
     ).fetchone()
-    return OpenLog(row["id"], row["lines"] + 1, row["kept_bytes"], tuple(_open_lines(connection, row["id"])))
+    lines, steps = _open_lines(connection, row["id"]), read_steps(connection, row["id"])
+    return OpenLog(row["id"], row["lines"] + 1, row["kept_bytes"], tuple(lines), tuple(steps))
 
 
 def _open_lines(connection: Connection, log_id: int, after: int = 0, limit: int = -1) -> list[LogLine]:

@@ -246,6 +246,26 @@ def m001_logs(database: Database) -> None:
     """)
 
 
+@_logs()
+def m002_steps(database: Database) -> None:
+    """The steps of each log, in order of appearance, with the lines that are theirs."""
+    database.executescript("""
+        CREATE TABLE steps (
+            log_id INTEGER NOT NULL REFERENCES logs (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            started_at REAL NOT NULL,
+            ended_at REAL NOT NULL,
+            outcome TEXT NOT NULL,
+            clipped INTEGER NOT NULL,
+            first_line INTEGER NOT NULL,
+            last_line INTEGER NOT NULL,
+            lines INTEGER NOT NULL,
+            PRIMARY KEY (log_id, position)
+        ) STRICT, WITHOUT ROWID;
+    """)
+
+
 @_inbox()
 def m001_requests(database: Database) -> None:
     """What people ask for. `outcome` is '' until the reconciler has dealt with it."""

@@ -28,13 +28,14 @@ StepOutcome = Literal["", "done", "cached", "failed"]
 class BuildStep:
     """One step of a build. `name` is its name in the log's lines; `outcome` is "" while it runs.
 
-    Times are Unix seconds, 0 while unknown.
+    Times are Unix seconds, 0 while unknown. `clipped`: the engine left out a part of its output.
     """
 
     name: str
     started_at: float
     ended_at: float = 0.0
     outcome: StepOutcome = ""
+    clipped: bool = False
 
 
 @dataclass(frozen=True)

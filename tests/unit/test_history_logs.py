@@ -13,7 +13,7 @@ from reconciler.errors import StoreUnusable
 from reconciler.history.log_lines import LONGEST_LINE
 from reconciler.history.logs import BuildLogs, LogReader
 from reconciler.masking import Masker
-from reconciler.model.effects import LogSink
+from reconciler.model.effects import BuildStep, LogSink
 from tests.history_support import make_store, paths
 
 
@@ -172,3 +172,53 @@ def test_a_log_that_is_opened_again_goes_on_counting(logs: BuildLogs, reader: Lo
     second.write("stdout", "two", at=2.0)
     second.close()
     assert [(line.number, line.text) for line in reader.read("blog", 1)] == [(1, "one"), (2, "two")]
+
+
+def test_the_steps_of_a_build_are_kept_in_order_with_their_lines(logs: BuildLogs, reader: LogReader) -> None:
+    sink = logs.open_log("blog", 1, now=1.0)
+    sink.write("system", "Building", at=1.0)
+    sink.step(BuildStep("a hunter22", 2.0))
+    sink.write("system", "a hunter22", at=2.0, step="a hunter22")
+    sink.step(BuildStep("b", 2.5))
+    sink.write("stdout", "of b", at=3.0, step="b")
+    sink.write("stdout", "of a", at=3.0, step="a hunter22")
+    assert eventually(lambda: len(reader.steps("blog", 1)) == 2 and reader.steps("blog", 1)[0].lines == 2) < 5.0
+    assert reader.steps("blog", 1) == [
+        (BuildStep("a [masked]", 2.0), 2, 4, 2),
+        (BuildStep("b", 2.5), 3, 3, 1),
+    ]
+    sink.step(BuildStep("b", 2.5, 4.0, "done", clipped=True))
+    assert eventually(lambda: reader.steps("blog", 1)[1].step.outcome == "done") < 5.0
+    sink.step(BuildStep("a hunter22", 2.0, 5.0, "failed"))
+    sink.close()
+    assert [row.step.outcome for row in reader.steps("blog", 1)] == ["failed", "done"]
+    assert {line.step for line in reader.read("blog", 1)} == {"", "a [masked]", "b"}
+    info = reader.info("blog", 1)
+    assert info is not None
+    assert info.clipped
+    assert reader.steps("blog", 2) == []
+    with pytest.raises(StoreUnusable, match="the log is closed"):
+        sink.step(BuildStep("late", 9.0))
+
+
+def test_a_step_that_ran_when_the_reconciler_was_killed_has_failed(tmp_path: Path) -> None:
+    """Invariant 4."""
+    first = make_store(tmp_path)
+    sink = first.logs.open_log("blog", 1, now=1.0)
+    sink.step(BuildStep("a", 2.0, 3.0, "cached"))
+    sink.step(BuildStep("b", 3.0))
+    sink.write("stdout", "of b", at=3.0, step="b")
+    first.close()
+    second = make_store(tmp_path)
+    again = second.logs.open_log("blog", 1, now=20.0)
+    again.write("stdout", "more of b", at=21.0, step="b")
+    second.close()
+    third = make_store(tmp_path)
+    third.logs.settle(50.0)
+    reader = LogReader(paths(tmp_path)["logs_db"])
+    assert reader.steps("blog", 1) == [
+        (BuildStep("a", 2.0, 3.0, "cached"), 0, 0, 0),
+        (BuildStep("b", 3.0, 50.0, "failed"), 1, 2, 2),
+    ]
+    reader.close()
+    third.close()
