@@ -23,6 +23,9 @@ from reconciler.model.operation import (
 Stream = Literal["stdout", "stderr", "system"]
 StepOutcome = Literal["", "done", "cached", "failed"]
 
+CLIPPED_REMEDY = "gitstead doctor --fix raises the engine's limits on the output of builds"
+"""What to do where an engine left out a part of a step's output."""
+
 
 @dataclass(frozen=True)
 class BuildStep:
@@ -88,6 +91,9 @@ class Secrets(Protocol):
 
     def mark(self, sealed: str, *, kind: str, project: str, key: str) -> str:
         """Eight hex digits that change with the plaintext alone; raises as `open` does."""
+
+    def generation(self) -> tuple[int, ...]:
+        """Changes when the platform's keys do: what could not be opened may be opened now."""
 
 
 class LogSink(Protocol):
