@@ -16,10 +16,12 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.adapters.build_reasons import Failure, explain
-from reconciler.model.effects import Stream
+from reconciler.model.effects import CLIPPED_REMEDY, BuildStep, StepOutcome, Stream
 
 _LOST_TRACK = re.compile(r"failed to receive status: .*\bCanceled\b")
-CLIPPED = re.compile(r"\[output clipped, log limit [^\]]*\]")
+_CLIPPED = re.compile(r"\[output clipped, (log limit [^\]]* reached)\]")
+_BROKEN_OFF = re.compile(r"\bcontext canceled\b", re.IGNORECASE)
+_INSTRUCTION = re.compile(r"\[(?:[^\]]* )?\d+/\d+\] (?!FROM )")
 _STREAMS: Mapping[int, Stream] = {1: "stdout", 2: "stderr"}
 _NAME_LIMIT = 200
 _LINE_LIMIT = 64 * 1024
@@ -48,26 +50,33 @@ class _Step:
     pending: dict[Stream, tuple[float, bytes]] = field(default_factory=dict)
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     running: bool = False
+    started_at: float = 0.0
+    clipped: bool = False
 
     @property
     def is_internal(self) -> bool:
         return self.name.startswith("[internal]")
 
+    def told_as(self, outcome: StepOutcome = "", *, ended_at: float = 0.0) -> BuildStep:
+        return BuildStep(self.name, self.started_at, ended_at, outcome, clipped=self.clipped)
+
+
+Told = Line | BuildStep
+"""A line, or a step that began or ended, in the order in which it happened."""
+
 
 class BuildProgress:
-    """Takes buildx's output line by line and gives lines for people. Not for use by two threads at once."""
+    """Takes buildx's output line by line and tells it for people. Not for use by two threads at once."""
 
     def __init__(self) -> None:
-        self.clipped = False
-        """Whether the engine cut the output of a step at its log limit."""
         self._steps: dict[str, _Step] = {}
         self._report = bytearray()
         self._words: deque[str] = deque(maxlen=_LAST_LINES)
         self._failed: tuple[_Step, str] | None = None
         self._empty_reports = 0
 
-    def feed(self, raw: bytes, *, now: float) -> Iterator[Line]:
-        """The lines that one line of output completes. `now` dates what has no time of its own.
+    def feed(self, raw: bytes, *, now: float) -> Iterator[Told]:
+        """What one line of output tells. `now` dates what has no time of its own.
 
         Reports are JSON objects, one a line or indented over several; anything else is text of buildx itself.
         """
@@ -90,10 +99,18 @@ class BuildProgress:
         self._report.clear()
         yield from self._take(report)
 
-    def finish(self) -> Iterator[Line]:
-        """What is left when the program has ended: lines without a newline at their end."""
+    def finish(self, *, now: float) -> Iterator[Told]:
+        """What is left when the program has ended: lines without a newline at their end, steps broken off."""
         for step in self._steps.values():
             yield from self._flush(step)
+            if step.running and not step.is_internal:
+                step.running = False
+                yield step.told_as("failed", ended_at=now)
+
+    @property
+    def clipped(self) -> bool:
+        """Whether the engine left out a part of a step's output, at its log limit."""
+        return any(step.clipped for step in self._steps.values())
 
     @property
     def lost_track(self) -> bool:
@@ -120,28 +137,33 @@ class BuildProgress:
         step, error = self._failed
         return explain(step.name, tuple(step.last_lines), error or words)
 
-    def _take(self, report: Mapping[str, Any]) -> Iterator[Line]:
+    def _take(self, report: Mapping[str, Any]) -> Iterator[Told]:
         for vertex in report.get("vertexes") or ():
             yield from self._vertex(vertex)
         for log in report.get("logs") or ():
             yield from self._log(log)
 
-    def _vertex(self, vertex: Mapping[str, Any]) -> Iterator[Line]:
+    def _vertex(self, vertex: Mapping[str, Any]) -> Iterator[Told]:
         step = self._steps.setdefault(vertex.get("digest", ""), _Step())
         step.name = _shortened(vertex.get("name") or step.name)
         started, completed, error = (vertex.get(key) or "" for key in ("started", "completed", "error"))
         if started and (started, "") not in step.told:
             step.running = True
+            step.started_at = step.started_at or _seconds(started)
+            if not step.is_internal:
+                yield step.told_as()
             if not (step.told or step.is_internal):
-                yield Line("system", step.name, _seconds(started), step.name)
+                yield Line("system", step.name, step.started_at, step.name)
             step.told.add((started, ""))
         if completed and (started, completed) not in step.told:
             step.told.add((started, completed))
             step.running = False
             yield from self._flush(step)
-            if error:
+            if error and (self._failed is None or _BROKEN_OFF.search(self._failed[1])):
                 self._failed = (step, error)
             if error or not step.is_internal:
+                outcome: StepOutcome = "failed" if error else "cached" if vertex.get("cached") else "done"
+                yield step.told_as(outcome, ended_at=_seconds(completed))
                 yield Line("system", _ending(vertex, started, completed, error), _seconds(completed), step.name)
 
     def _log(self, log: Mapping[str, Any]) -> Iterator[Line]:
@@ -151,31 +173,38 @@ class BuildProgress:
         began, rest = step.pending.pop(stream, (at, b""))
         *whole, rest = (rest + _decoded(log.get("data") or "")).split(b"\n")
         for raw in whole:
-            yield self._line(step, stream, raw, began)
+            yield from self._line(step, stream, raw, began)
             began = at
         while len(rest) > _LINE_LIMIT:
-            yield self._line(step, stream, rest[:_LINE_LIMIT], began)
+            yield from self._line(step, stream, rest[:_LINE_LIMIT], began)
             rest = rest[_LINE_LIMIT:]
         if rest:
             step.pending[stream] = (began, rest)
 
     def _flush(self, step: _Step) -> Iterator[Line]:
         for stream, (at, rest) in step.pending.items():
-            yield self._line(step, stream, rest, at)
+            yield from self._line(step, stream, rest, at)
         step.pending.clear()
 
-    def _line(self, step: _Step, stream: Stream, raw: bytes, at: float) -> Line:
+    def _line(self, step: _Step, stream: Stream, raw: bytes, at: float) -> Iterator[Line]:
         text = raw.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
-        if CLIPPED.search(text):
-            self.clipped = True
         step.last_lines.append(text[:_EVIDENCE_LIMIT])
-        return Line(stream, text, at, step.name)
+        yield Line(stream, text, at, step.name)
+        if not step.clipped and (clipped := _CLIPPED.search(text)):
+            step.clipped = True
+            said = f"[output of this step is missing here: the engine's {clipped[1]}; {CLIPPED_REMEDY}]"
+            yield Line("system", said, at, step.name)
 
     def _words_of_buildx(self, raw: bytes, now: float) -> Iterator[Line]:
         text = raw.decode("utf-8", "replace").rstrip()
         if text:
             self._words.append(text)
             yield Line("system", text, now)
+
+
+def is_instruction(step_name: str) -> bool:
+    """Whether a step makes something that a cache could hold: RUN, COPY and the like, but not FROM."""
+    return _INSTRUCTION.match(step_name) is not None
 
 
 def _ending(vertex: Mapping[str, Any], started: str, completed: str, error: str) -> str:

@@ -11,15 +11,15 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.adapters import processes
-from reconciler.adapters.build_progress import BuildProgress, Line
+from reconciler.adapters.build_progress import BuildProgress, Told, is_instruction
 from reconciler.adapters.build_reasons import title
 from reconciler.adapters.processes import Cancellation
 from reconciler.errors import BuildFailed, EngineUnavailable, ProgramTimedOut
-from reconciler.model.effects import LogSink
+from reconciler.model.effects import CLIPPED_REMEDY, BuildStep, LogSink
 
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _PLUGIN = "docker-buildx"
@@ -55,14 +55,24 @@ class BuildRequest:
 
 
 @dataclass(frozen=True)
+class Built:
+    """An image, and how many of the instructions that make it (without FROM) came out of the cache."""
+
+    image_id: str
+    steps: int
+    cached: int
+
+
+@dataclass(frozen=True)
 class _Attempt:
-    """What the runs of one build share; `deadline` is of `time.monotonic`."""
+    """What the runs of one build share; `deadline` is of `time.monotonic`, `steps` are by name, as last told."""
 
     request: BuildRequest
     sink: LogSink
     cancellation: Cancellation
     scratch: Path
     deadline: float
+    steps: dict[str, BuildStep] = field(default_factory=dict)
 
     @property
     def id_file(self) -> Path:
@@ -90,8 +100,8 @@ class ImageBuilder:
         self._on_built = on_built
         self._plugin_folders = tuple(plugin_folders)
 
-    def build(self, request: BuildRequest, sink: LogSink, *, cancellation: Cancellation | None = None) -> str:
-        """The id of the image. Lines go to `sink`, which stays open.
+    def build(self, request: BuildRequest, sink: LogSink, *, cancellation: Cancellation | None = None) -> Built:
+        """Build it. Lines and steps go to `sink`, which stays open.
 
         Raises `BuildFailed` with the failing step, its reason and what to do, also when it was cancelled (see
         `cancellation.cancelled`), `ProgramTimedOut` at the deadline, `EngineUnavailable` where the engine does
@@ -111,7 +121,8 @@ class ImageBuilder:
             image_id = attempt.id_file.read_text().strip()
         if self._on_built is not None:
             self._on_built()
-        return image_id
+        outcomes = [step.outcome for name, step in attempt.steps.items() if is_instruction(name)]
+        return Built(image_id, steps=len(outcomes), cached=outcomes.count("cached"))
 
     def _run(self, attempt: _Attempt) -> tuple[BuildProgress, int]:
         request, progress = attempt.request, BuildProgress()
@@ -122,7 +133,7 @@ class ImageBuilder:
         argv = [*self._program(env), "build", *_options(request, attempt.id_file, env), str(request.context)]
 
         def take(_: str, raw: bytes) -> None:
-            _write(attempt.sink, progress.feed(raw, now=time.time()))
+            _write(attempt, progress.feed(raw, now=time.time()))
 
         try:
             finished = processes.stream(
@@ -141,7 +152,7 @@ class ImageBuilder:
                 remedy="Make the step faster, or raise build.timeout",
             ) from error
         finally:
-            _write(attempt.sink, progress.finish())
+            _write(attempt, progress.finish(now=time.time()))
         return progress, finished.status
 
     def _program(self, env: Mapping[str, str]) -> list[str]:
@@ -166,13 +177,27 @@ def _options(request: BuildRequest, id_file: Path, env: Mapping[str, str]) -> Se
     return options
 
 
-def _write(sink: LogSink, lines: Iterable[Line]) -> None:
-    for line in lines:
-        sink.write(line.stream, line.text, at=line.at, step=line.step)
+def _write(attempt: _Attempt, told: Iterable[Told]) -> None:
+    for each in told:
+        if isinstance(each, BuildStep):
+            step = _over_all_runs(attempt.steps.get(each.name), each)
+            attempt.steps[each.name] = step
+            attempt.sink.step(step)
+        else:
+            attempt.sink.write(each.stream, each.text, at=each.at, step=each.step)
+
+
+def _over_all_runs(before: BuildStep | None, now: BuildStep) -> BuildStep:
+    """What a second run finds in the cache because the first one made it was made by this build."""
+    if before is None or not before.ended_at:
+        return now
+    outcome = "done" if now.outcome == "cached" and before.outcome != "cached" else now.outcome
+    return replace(now, started_at=before.started_at, outcome=outcome, clipped=before.clipped or now.clipped)
 
 
 def _error(progress: BuildProgress, status: int) -> BuildFailed | EngineUnavailable:
     failure = progress.failure(status)
     if failure.engine_gone:
         return EngineUnavailable(failure.what, expected="an engine that answers", remedy="It is built again by itself")
-    return BuildFailed(failure.what, remedy=failure.hint)
+    hints = [failure.hint, f"Its log has gaps: {CLIPPED_REMEDY}" if progress.clipped else ""]
+    return BuildFailed(failure.what, remedy=". ".join(hint for hint in hints if hint))

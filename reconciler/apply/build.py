@@ -71,9 +71,9 @@ class Builds:
                 timeout_s=op.timeout_s,
                 job_id=f"{self.instance}/{op.project}/d{op.deployment}",
             )
-            image_id = self.builder.build(request, sink, cancellation=cancel.program)
-        self._say(sink, f"Built {image_id}")
-        return Outcome(image_id=image_id)
+            built = self.builder.build(request, sink, cancellation=cancel.program)
+        self._say(sink, f"Built {built.image_id}: {built.cached} of {built.steps} steps out of the cache")
+        return Outcome(image_id=built.image_id, steps=built.steps, cached=built.cached)
 
     @contextlib.contextmanager
     def _checkout(self, op: StartBuild) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from reconciler.adapters.image_builder import BuildRequest, ImageBuilder
 from reconciler.adapters.processes import Cancellation
 from reconciler.errors import BuildFailed, EngineUnavailable, ProgramTimedOut
 from reconciler.model import naming
-from reconciler.model.effects import Stream
+from reconciler.model.effects import BuildStep, Stream
 from tests.caddy_support import short_folder, wait_until
 from tests.engine_support import docker, new_instance, remove_everything, second_engine, tiny_image
 
@@ -29,9 +29,13 @@ class Lines:
 
     def __init__(self) -> None:
         self.lines: list[tuple[Stream, str, float, str]] = []
+        self.steps: dict[str, BuildStep] = {}
 
     def write(self, stream: Stream, text: str, *, at: float, step: str = "") -> None:
         self.lines.append((stream, text, at, step))
+
+    def step(self, step: BuildStep) -> None:
+        self.steps[step.name] = step
 
     def close(self) -> None:
         raise AssertionError("whoever opened the sink closes it")
@@ -97,7 +101,7 @@ def test_an_image_comes_with_our_labels_its_name_and_its_content(instance: str, 
     (context / "hello.txt").write_text("hello")
     sink, told = Lines(), []
     builder = ImageBuilder(None, on_built=lambda: told.append(True))
-    image_id = builder.build(request(context, instance, "FROM scratch\nCOPY hello.txt /\n"), sink)
+    image_id = builder.build(request(context, instance, "FROM scratch\nCOPY hello.txt /\n"), sink).image_id
     raw = json.loads(docker("image", "inspect", f"gs-{instance}-blog:1"))[0]
     assert raw["Id"] == image_id
     assert raw["Config"]["Labels"] == {
@@ -111,12 +115,19 @@ def test_an_image_comes_with_our_labels_its_name_and_its_content(instance: str, 
 
 def test_the_same_input_gives_the_same_image_out_of_the_cache(instance: str, context: Path, image: str) -> None:
     first, second = Lines(), Lines()
-    wanted = request(context, instance, f"FROM {image}\nRUN echo {nonce()}\n")
+    wanted = request(context, instance, f"FROM {image}\nWORKDIR /tmp\nRUN echo {nonce()}\n")
     builder = ImageBuilder(None)
-    assert builder.build(wanted, first) == builder.build(wanted, second)
+    made, found = builder.build(wanted, first), builder.build(wanted, second)
+    assert made.image_id == found.image_id
+    assert (made.steps, found.steps, found.cached) == (2, 2, 2)
+    assert made.cached < 2
     assert len(first.texts("stdout")) == 1
     assert second.texts("stdout") == []
     assert "CACHED" in second.texts("system")
+    [ran] = [step for step in first.steps.values() if "RUN echo" in step.name]
+    assert (ran.outcome, ran.clipped) == ("done", False)
+    assert 0 < ran.started_at <= ran.ended_at
+    assert [step.outcome for step in second.steps.values() if "RUN echo" in step.name] == ["cached"]
 
 
 def test_every_line_has_its_stream_step_and_time(instance: str, context: Path, image: str) -> None:
@@ -188,7 +199,9 @@ def test_cancelling_ends_exactly_that_build(instance: str, context: Path, image:
         tmp_path / "other", instance, f"FROM {image}\nRUN sleep 4; : {other}\n", job_id=f"{instance}/other/d1"
     )
     neighbour_ids: list[str] = []
-    beside = threading.Thread(target=lambda: neighbour_ids.append(ImageBuilder(None).build(neighbour, Lines())))
+    beside = threading.Thread(
+        target=lambda: neighbour_ids.append(ImageBuilder(None).build(neighbour, Lines()).image_id)
+    )
     beside.start()
     cancellation, errors = Cancellation(), []
 
@@ -290,7 +303,7 @@ def test_proxies_of_the_host_reach_the_steps_and_stay_out_of_argv_and_image(
     mark = nonce()
     wanted = request(context, instance, f"FROM {image}\nRUN echo got $http_proxy {mark}; sleep 1\n")
     building = threading.Thread(
-        target=lambda: seen.append(ImageBuilder(None).build(wanted, sink, cancellation=cancellation))
+        target=lambda: seen.append(ImageBuilder(None).build(wanted, sink, cancellation=cancellation).image_id)
     )
     building.start()
     wait_until(lambda: bool(processes_with(mark)), timeout_s=20)

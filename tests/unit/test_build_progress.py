@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
-from reconciler.adapters.build_progress import BuildProgress, Line
+from reconciler.adapters.build_progress import BuildProgress, Line, Told, is_instruction
 from reconciler.adapters.build_reasons import explain
+from reconciler.model.effects import BuildStep
 
 T0 = "2026-11-24T08:00:00.123456789Z"
 T1 = "2026-11-24T08:00:02.623456789Z"
 T0_S = 1795507200.123456
+T1_S = T0_S + 2.5
 STEP = "[2/3] RUN pip install -r requirements.txt"
+CODE_1 = "executor failed running [/bin/sh -c x]: exit code: 1"
 
 
 def vertex(name: str = STEP, *, digest: str = "sha256:a", **more: Any) -> dict[str, Any]:
@@ -27,14 +30,26 @@ def log(text: str | bytes, *, stream: int = 1, digest: str = "sha256:a", at: str
     return {"vertex": digest, "stream": stream, "data": base64.b64encode(data).decode(), "timestamp": at}
 
 
-def feed(progress: BuildProgress, *reports: dict[str, Any] | bytes, indent: int | None = 1) -> list[Line]:
+def tell(progress: BuildProgress, *reports: dict[str, Any] | bytes, indent: int | None = 1) -> list[Told]:
     """Feed reports as buildx 0.13 (indented over many lines) or later ones (indent None) print them."""
-    lines: list[Line] = []
+    told: list[Told] = []
     for report in reports:
         raw = report if isinstance(report, bytes) else json.dumps(report, indent=indent).encode()
         for each in raw.split(b"\n"):
-            lines += progress.feed(each, now=1.0)
-    return lines
+            told += progress.feed(each, now=1.0)
+    return told
+
+
+def feed(progress: BuildProgress, *reports: dict[str, Any] | bytes, indent: int | None = 1) -> list[Line]:
+    return lines_of(tell(progress, *reports, indent=indent))
+
+
+def lines_of(told: Iterable[Told]) -> list[Line]:
+    return [each for each in told if isinstance(each, Line)]
+
+
+def steps_of(told: Iterable[Told]) -> list[BuildStep]:
+    return [each for each in told if isinstance(each, BuildStep)]
 
 
 def texts(lines: Iterable[Line]) -> list[str]:
@@ -67,7 +82,10 @@ def test_parts_of_a_line_are_joined_per_step_and_stream() -> None:
     )
     assert [(line.stream, line.text) for line in lines] == [("stdout", "hello"), ("stderr", "world")]
     assert lines[0].at == pytest.approx(T0_S), "a line is as old as its first part"
-    assert {(line.text, line.step) for line in progress.finish()} == {("next", STEP), ("other", "[3/3] RUN b")}
+    assert {(line.text, line.step) for line in lines_of(progress.finish(now=9.0))} == {
+        ("next", STEP),
+        ("other", "[3/3] RUN b"),
+    }
 
 
 def test_a_character_that_is_cut_by_a_report_is_whole_again() -> None:
@@ -86,7 +104,7 @@ def test_a_line_without_end_comes_in_pieces() -> None:
     progress = BuildProgress()
     lines = feed(progress, *({"logs": [log("x" * 50_000)]} for _ in range(4)))
     assert [len(line.text) for line in lines] == [65536, 65536, 65536]
-    assert [len(line.text) for line in progress.finish()] == [200_000 - 3 * 65536]
+    assert [len(line.text) for line in lines_of(progress.finish(now=9.0))] == [200_000 - 3 * 65536]
 
 
 def test_what_is_cached_says_so_and_internal_steps_are_silent() -> None:
@@ -105,13 +123,72 @@ def test_the_same_report_twice_is_told_once() -> None:
     assert texts(feed(progress, report, report)) == [STEP, "DONE 2.5s"]
 
 
-def test_output_that_the_engine_clipped_is_noticed() -> None:
+def test_output_that_the_engine_clipped_is_told_once_in_its_place_with_what_to_do() -> None:
     progress = BuildProgress()
-    feed(progress, {"logs": [log("fine\n")]})
+    feed(progress, {"vertexes": [vertex(started=T0)]}, {"logs": [log("fine\n")]})
     assert not progress.clipped
-    lines = feed(progress, {"logs": [log("[output clipped, log limit 200KiB/s reached]\n", stream=2)]})
+    marker = "[output clipped, log limit 200KiB/s reached]\n"
+    lines = feed(progress, {"logs": [log("before\n" + marker + "after\n" + marker, stream=2)]})
     assert progress.clipped
-    assert len(lines) == 1
+    assert [line.stream for line in lines] == ["stderr", "stderr", "system", "stderr", "stderr"]
+    assert lines[2].step == STEP
+    assert lines[2].text == (
+        "[output of this step is missing here: the engine's log limit 200KiB/s reached; "
+        "gitstead doctor --fix raises the engine's limits on the output of builds]"
+    )
+    told = tell(progress, {"vertexes": [vertex(started=T0, completed=T1)]})
+    assert [step.clipped for step in steps_of(told)] == [True]
+
+
+def test_steps_are_told_when_they_begin_and_end_before_the_lines_that_say_so() -> None:
+    progress = BuildProgress()
+    told = tell(
+        progress,
+        {"vertexes": [vertex("[internal] load .dockerignore", digest="i", started=T0, completed=T1)]},
+        {"vertexes": [vertex(started=T0), vertex("[3/3] RUN b", digest="b", started=T0)]},
+        {"vertexes": [vertex(started=T0, completed=T1)]},
+        {"vertexes": [vertex("[1/3] COPY a", digest="c", started=T0, completed=T0, cached=True)]},
+    )
+    assert steps_of(told) == [
+        BuildStep(STEP, pytest.approx(T0_S)),
+        BuildStep("[3/3] RUN b", pytest.approx(T0_S)),
+        BuildStep(STEP, pytest.approx(T0_S), pytest.approx(T1_S), "done"),
+        BuildStep("[1/3] COPY a", pytest.approx(T0_S)),
+        BuildStep("[1/3] COPY a", pytest.approx(T0_S), pytest.approx(T0_S), "cached"),
+    ]
+    assert isinstance(told[0], BuildStep)
+    assert isinstance(told[1], Line)
+    assert list(progress.finish(now=9.0)) == [BuildStep("[3/3] RUN b", pytest.approx(T0_S), 9.0, "failed")]
+
+
+def test_a_step_that_others_failure_broke_off_is_not_the_one_that_failed() -> None:
+    broken_off = vertex("[3/3] RUN b", digest="b", started=T0, completed=T1, error="context canceled: context canceled")
+    failed = vertex(started=T0, completed=T1, error=CODE_1)
+    for reports in ([failed, broken_off], [broken_off, failed]):
+        progress = BuildProgress()
+        told = tell(progress, *({"vertexes": [report]} for report in reports))
+        assert progress.current_step() == STEP
+        assert progress.failure(1).what.startswith('build step 2/3 "pip install')
+        assert [step.outcome for step in steps_of(told) if step.ended_at] == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("[2/3] RUN make", True),
+        ("[build 2/3] COPY . .", True),
+        ("[1/3] FROM docker.io/library/x", False),
+        ("[internal] load metadata for x", False),
+        ("exporting to image", False),
+    ],
+)
+def test_an_instruction_counts_where_a_cache_could_hold_its_result(name: str, counts: bool) -> None:
+    assert is_instruction(name) is counts
+
+
+def test_escapes_for_colour_are_kept() -> None:
+    progress = BuildProgress()
+    assert texts(feed(progress, {"logs": [log("\x1b[31mred\x1b[0m\n")]})) == ["\x1b[31mred\x1b[0m"]
 
 
 def test_the_step_at_work_is_known_for_the_deadlines_message() -> None:
@@ -155,9 +232,6 @@ def test_an_engine_that_lost_track_is_noticed() -> None:
     failed = BuildProgress()
     feed(failed, *(b"{}" for _ in range(1001)), {"vertexes": [vertex(started=T0, completed=T1, error="exit code: 1")]})
     assert not failed.lost_track, "a step that is known to have failed is the answer"
-
-
-CODE_1 = "executor failed running [/bin/sh -c x]: exit code: 1"
 
 
 @pytest.mark.parametrize(
