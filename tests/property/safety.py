@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reconciler.model import operation as ops
+from reconciler.model.condition import Reason
 from reconciler.model.observed import Container
 from reconciler.model.release import State
 from tests.world import World
@@ -78,7 +79,10 @@ class Safety:
     def _open(self, op: ops.OpenDeployment) -> None:
         row = self.world.row(op.project)
         last = self.world.deployments.get((op.project, row.last_ended))
-        if last is None or last.state is not State.FAILED or op.cause.kind == "drift":
+        cancelled = last is not None and last.reason == Reason.CANCELLED
+        if last is None or op.cause.kind == "request" or not (cancelled or last.state is State.FAILED):
+            return
+        if op.cause.kind == "drift" and not cancelled:
             return
         asked = (op.source_key, op.config_digest, op.spec_blob, op.commit.sha, op.content_key)
         if asked != (last.source_key, last.config_digest, last.spec_blob, last.commit.sha, last.content_key):
@@ -171,6 +175,10 @@ class Safety:
         )
 
     def _remove_upstream(self, op: ops.RemoveUpstream) -> None:
+        row = self.world.row(op.project)
+        under_way = self.world.deployments.get((op.project, row.open))
+        if not row.live and under_way is not None and under_way.state is State.SWITCHING:
+            return  # a first deployment ends in mid-switch: nobody is left to serve its visitors
         self._prune(op)
         routed = any(project == op.project for _, project in self.world.routes.hosts)
         self._hold(not routed, f"the upstream file of {op.project} goes before its route: visitors see 502")

@@ -6,6 +6,7 @@ empty plan with each project served by exactly what Git asks for (acceptance 6; 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,7 @@ from reconciler.model.naming import Identity
 from reconciler.model.observed import Image, Routes
 from reconciler.model.operation import OPERATIONS
 from reconciler.model.plan import Plan
+from reconciler.plan import gates
 from reconciler.plan.planner import plan
 from reconciler.plan.status import status_of
 from tests.property.safety import Broken, Safety, approve, at_rest
@@ -165,6 +167,11 @@ class Server(RuleBasedStateMachine):
     def somebody_approves(self, name: str) -> None:
         approve(self.world, self.safety, name)
 
+    @rule(name=names, kind=st.sampled_from([gates.cancellation, gates.retry]))
+    def somebody_cancels_or_retries(self, name: str, kind: Callable[[str, int], str]) -> None:
+        """Of whatever came last, under way or not: a wish that came too late changes nothing."""
+        self.world.approved.add(kind(name, self.world.row(name).last_number))
+
     # ---- accidents ---------------------------------------------------------------------
 
     @rule(
@@ -276,6 +283,8 @@ class Server(RuleBasedStateMachine):
             if renamed and container.id not in world.inventory:
                 del world.containers[container.name]  # nobody can know that it was ours: a person cleans up
         self.revision()
+        settle(world, watch=self.watch)
+        world.approved |= {gates.retry(name, row.last_ended) for name, row in world.rows.items()}
         settle(world, watch=self.watch)
         at_rest(world)
         for stranger in strangers.values():
