@@ -13,14 +13,16 @@ from statistics import median
 
 from flask import Blueprint, Response, request, url_for
 
+from reconciler.history.failing import failing_part
 from reconciler.history.logs import LogLine
 from reconciler.model.condition import Health
 from reconciler.model.release import Deployment, State
+from reconciler.model.terminal import plain
+from reconciler.model.trend import trend
 from web import finding, logview, present
 from web.rendering import now, page
 from web.store import Store, store
 from web.streams import bounded
-from web.text import plain
 
 bp = Blueprint("pages", __name__)
 
@@ -61,6 +63,8 @@ def project(name: str) -> Response:
         under_way=under_way,
         under_way_entered=timings[status.under_way].entered if under_way else {},
         deployments=shown,
+        builds=queries.builds(name, [each.number for each in shown]),
+        trend=trend(queries.build_durations(name)),
         older=shown[-1].number if len(found) > DEPLOYMENTS_SHOWN else 0,
         newer="before" in request.args,
         events=queries.events(name, limit=EVENTS_SHOWN),
@@ -73,31 +77,35 @@ def deployment(name: str, number: int) -> Response:
     found = finding.deployment(name, number)
     queries = store().queries
     timing = queries.timings(name, [number])[number]
-    log = None
-    if request.args.get("part") != "live":
-        after = finding.number("after", 0) if "after" in request.args else None
-        log = logview.page(store().logs, found, after=after, tail="tail" in request.args)
+    whole = request.args.get("part") != "live"
     return page(
         "deployment.html",
         version=version,
         deployment=found,
         entered=timing.entered,
-        build_s=timing.build_s,
+        build=queries.builds(name, [number]).get(number),
         usual_s=_usual_build_s(store(), found),
+        failing=failing_part(store().logs, found),
+        log_info=store().logs.info(name, number),
         serves=_serves(store(), found),
         operations=queries.operations(name, number),
-        log=log,
+        log=logview.page(store().logs, found, _part_of_log()) if whole else None,
         log_url=lambda **where: url_for("pages.deployment", name=name, number=number, **where) + "#log",
     )
 
 
 @bp.get("/projects/<name>/deployments/<int:number>/log.txt")
 def log_text(name: str, number: int) -> Response:
-    """The whole log, safe to print in a terminal; a stream like the others, since it may be long."""
+    """The whole log to keep, safe to print in a terminal; a stream like the others, since it may be long."""
     found = finding.deployment(name, number)
     response = bounded(_as_text(store(), found), content_type="text/plain; charset=utf-8")
-    response.headers["Content-Disposition"] = f'inline; filename="{name}-d{number}.log"'
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}-d{number}.log.txt"'
     return response
+
+
+def _part_of_log() -> logview.Where:
+    after = finding.number("after", 0) if "after" in request.args else None
+    return logview.Where(after, tail="tail" in request.args, line=finding.number("line", 0))
 
 
 def _as_text(from_store: Store, found: Deployment) -> Iterator[str]:

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from reconciler.model.condition import Condition, Health
+from reconciler.model.job import Job
 from reconciler.model.release import OPEN, Deployment, State
 from reconciler.model.status import ProjectStatus
+from reconciler.model.trend import Trend
 
 _HEALTH = {
     Health.HEALTHY: "●",
@@ -91,6 +93,20 @@ def link(address: str) -> str:
     return address if parts.scheme in ("http", "https") and parts.hostname else ""
 
 
+def image(image_id: str) -> str:
+    """The first twelve digits of an image's digest, as docker prints them."""
+    return image_id.removeprefix("sha256:")[:12]
+
+
+def built(build: Job) -> str:
+    """How long a build took; `…` while it runs."""
+    return duration(build.ended_at - build.started_at) if build.ended_at else "…"
+
+
+def in_words(found: Trend) -> str:
+    return found.sentence(duration)
+
+
 def took(deployment: Deployment, now: float) -> float:
     """Seconds from its creation until it was live or ended, or until `now` while it is open."""
     end = deployment.live_at or deployment.ended_at or now
@@ -144,10 +160,13 @@ def is_noteworthy(status: ProjectStatus) -> bool:
 FILTERS = {
     "age": age,
     "bare": bare,
+    "built": built,
     "capitalize_first": capitalize_first,
     "clock": clock,
     "duration": duration,
     "health_symbol": health_symbol,
+    "image": image,
+    "in_words": in_words,
     "iso": iso,
     "lead": lead,
     "link": link,

@@ -1,6 +1,6 @@
 """Sets the templates up: filters, the words of time, and signs for what must not be invisible.
 
-Installed by `app.create_app`. Every text that a template prints passes `text.visible`, then is
+Installed by `app.create_app`. Every text that a template prints passes `terminal.visible`, then is
 escaped; no view needs to remember it.
 """
 
@@ -14,6 +14,7 @@ from flask import Flask, Response, abort, g, render_template, request
 from markupsafe import Markup
 
 from reconciler.model.condition import REASONS
+from reconciler.model.terminal import visible
 from web import present, text
 from web.store import store
 
@@ -76,7 +77,7 @@ def _take_the_time() -> None:
 
 
 def _finalize(value: object) -> object:
-    return text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _time(at: float, words: str, *, suffix: str | None = None) -> Markup:

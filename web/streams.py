@@ -10,14 +10,15 @@ import json
 import select
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
 
 from reconciler.errors import GitsteadError
-from reconciler.history.logs import LogLine
+from reconciler.history.logs import LogLine, StepRow
+from reconciler.model.effects import BuildStep
 from reconciler.model.release import Deployment
-from web import finding, logview
+from web import finding, logview, present
 from web.poller import Versions
 from web.problems import Problem
 from web.store import Store, store
@@ -41,7 +42,8 @@ def events() -> Response:
 
 @bp.get("/projects/<name>/deployments/<int:number>/log/stream")
 def log(name: str, number: int) -> Response:
-    """`lines` (JSON, its id the number of the last one), `version` as above, `end` when no more will come.
+    """`lines` (JSON, its id the number of the last one), `steps` (JSON) as they begin and end, `version` as above,
+    and `end` when no more will come.
 
     Begins behind the line of `Last-Event-ID`, else of `?after=`.
     """
@@ -93,6 +95,7 @@ def _events(from_store: Store, reader: socket.socket | None) -> Iterator[str]:
 
 def _log(from_store: Store, found: Deployment, *, after: int, reader: socket.socket | None) -> Iterator[str]:
     yield f"retry: {_RECONNECT_MS}\n\n"
+    feed = _Feed(from_store, found, after)
     with from_store.poller.listening():
         seen = from_store.poller.versions()
         yield _version(seen)
@@ -104,22 +107,35 @@ def _log(from_store: Store, found: Deployment, *, after: int, reader: socket.soc
                 if versions.state != seen.state:
                     yield _version(versions)
                 seen = versions
-                current = from_store.queries.deployment(found.project, found.number) or found
-                ended = logview.has_ended(from_store.logs, current)
-                for lines in _lines(from_store, found, after):
-                    after = lines[-1].number
-                    yield _as_event(lines)
-                if ended:
+                yield from feed.news()
+                if feed.ended:
                     yield "event: end\ndata: end\n\n"
                     return
         except GitsteadError as error:
             yield f": {error.reason}\n\n"
 
 
-def _lines(from_store: Store, found: Deployment, after: int) -> Iterable[list[LogLine]]:
-    while lines := from_store.logs.read(found.project, found.number, after=after, limit=LINES_AT_ONCE):
-        after = lines[-1].number
-        yield lines
+class _Feed:
+    """The lines of one log behind `after` and how its steps go, each once; `ended`: no more will come."""
+
+    def __init__(self, from_store: Store, found: Deployment, after: int) -> None:
+        self._store, self._found, self._after = from_store, found, after
+        self._told: set[BuildStep] = set()
+        self.ended = False
+
+    def news(self) -> Iterator[str]:
+        """Events; whether it has ended is asked first, so that the last lines come before the end."""
+        name, number = self._found.project, self._found.number
+        current = self._store.queries.deployment(name, number) or self._found
+        ended = logview.has_ended(self._store.logs, current)
+        while lines := self._store.logs.read(name, number, after=self._after, limit=LINES_AT_ONCE):
+            self._after = lines[-1].number
+            yield _as_event(lines)
+        changed = [row for row in self._store.logs.steps(name, number) if row.step not in self._told]
+        if changed:
+            self._told |= {row.step for row in changed}
+            yield _steps(changed)
+        self.ended = ended
 
 
 def _changes(
@@ -160,6 +176,21 @@ def _has_left(reader: socket.socket | None) -> bool:
 
 def _version(versions: Versions) -> str:
     return f"event: version\ndata: {versions.state}\n\n"
+
+
+def _steps(rows: list[StepRow]) -> str:
+    """No id: a reader who comes back is told of all steps anew."""
+    body = [
+        {
+            "name": row.step.name,
+            "outcome": row.step.outcome,
+            "since": present.iso(row.step.started_at),
+            "took": logview.took(row.step),
+            "lines": row.lines,
+        }
+        for row in rows
+    ]
+    return f"event: steps\ndata: {json.dumps(body)}\n\n"
 
 
 def _as_event(lines: list[LogLine]) -> str:

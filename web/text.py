@@ -1,98 +1,115 @@
-"""Text of strangers (logs, commit subjects, names) made safe and honest to look at.
+"""Log lines as coloured pieces: colours of a terminal become words of a closed list.
 
-Called by templates and streams. Colours of a terminal become words of a closed list; every
-other control character, and what turns the direction of writing, becomes a visible sign.
+Called by templates and streams. Two hundred and fifty-six colours, and those given as red, green and blue, become
+the nearest of the eight; what `model.terminal` finds hidden becomes a visible sign.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from reconciler.model.terminal import SGR, still, visible
 
 _COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
-_STYLES = {1: "bold", 2: "dim", 3: "italic", 4: "underline"}
-_ENDS = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",)}
-_SGR = re.compile(r"\x1b\[([0-9;:]{0,32})m")
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069\ufeff]")
+_STYLES = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse"}
+_ENDS = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 27: ("inverse",)}
+_CUBE = (0, 95, 135, 175, 215, 255)
+_GREY_SPREAD = 48
 _LONGEST = 20_000
 
 
 @dataclass(frozen=True)
 class Span:
-    """`classes` are of the closed list: t-red … t-white, t-bold, t-dim, t-italic, t-underline; "" is plain."""
+    """`classes` are of the closed list: t-red … t-white, on-red … on-white, t-bold, t-dim, t-italic, t-underline,
+    t-inverse; "" is plain.
+    """
 
     classes: str
     text: str
 
 
-def visible(text: str) -> str:
-    """`text` with control and direction characters shown as signs; newline and tab stay."""
-    return _HIDDEN.sub(_sign, text)
+@dataclass(frozen=True)
+class _Look:
+    colour: str = ""
+    ground: str = ""
+    styles: frozenset[str] = frozenset()
 
-
-def _sign(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"\u2039U+{code:04X}\u203a"
-
-
-def plain(line: str) -> str:
-    """One log line without colours, safe to print in a terminal."""
-    return visible(_SGR.sub("", line.rstrip("\r\n")))
+    @property
+    def classes(self) -> str:
+        colours = [f"t-{self.colour}"] * bool(self.colour) + [f"on-{self.ground}"] * bool(self.ground)
+        return " ".join([*colours, *(f"t-{name}" for name in sorted(self.styles))])
 
 
 def spans(line: str) -> tuple[Span, ...]:
     """One log line as coloured pieces. A line of more than 20,000 characters is cut, and says so."""
-    line = line.rstrip("\r\n")
+    line = still(line)
     rest = len(line) - _LONGEST
     if rest > 0:
         line = line[:_LONGEST]
     found: list[Span] = []
-    colour, styles = "", frozenset[str]()
-    at = 0
-    for match in _SGR.finditer(line):
-        _append(found, line[at : match.start()], colour=colour, styles=styles)
-        colour, styles = _after(match[1], colour=colour, styles=styles)
+    look, at = _Look(), 0
+    for match in SGR.finditer(line):
+        _append(found, line[at : match.start()], look)
+        look = _after(match[1], look)
         at = match.end()
-    _append(found, line[at:], colour=colour, styles=styles)
+    _append(found, line[at:], look)
     if rest > 0:
         found.append(Span("t-dim", f" … {rest} more characters are in the plain text"))
     return tuple(found)
 
 
-def _append(found: list[Span], text: str, *, colour: str, styles: frozenset[str]) -> None:
+def _append(found: list[Span], text: str, look: _Look) -> None:
     if text:
-        names = ([colour] if colour else []) + sorted(styles)
-        found.append(Span(" ".join(f"t-{name}" for name in names), visible(text)))
+        found.append(Span(look.classes, visible(text)))
 
 
-def _after(codes: str, *, colour: str, styles: frozenset[str]) -> tuple[str, frozenset[str]]:
-    """Colour and styles after one escape sequence; what we do not show is skipped."""
+def _after(codes: str, look: _Look) -> _Look:
+    """How text looks after one escape sequence; what we do not show is skipped."""
     numbers = [int(code) if code else 0 for code in re.split("[;:]", codes) if len(code) <= 3]
     while numbers:
         code = numbers.pop(0)
-        if code == 0:
-            colour, styles = "", frozenset()
-        elif code in (38, 48):
-            chosen = _extended(numbers)
-            colour = chosen if code == 38 else colour
+        if code in (38, 48):
+            look = _painted(look, code // 10, _extended(numbers))
         elif code in _STYLES:
-            styles = styles | {_STYLES[code]}
+            look = replace(look, styles=look.styles | {_STYLES[code]})
         elif code in _ENDS:
-            styles = styles - set(_ENDS[code])
-        elif 30 <= code <= 37 or 90 <= code <= 97:
-            colour = _COLOURS[code % 10]
-        elif code == 39:
-            colour = ""
-    return colour, styles
+            look = replace(look, styles=look.styles - set(_ENDS[code]))
+        elif code == 0:
+            look = _Look()
+        elif code // 10 in (3, 4, 9, 10) and code % 10 in range(10):
+            look = _painted(look, code // 10, _COLOURS[code % 10] if code % 10 < len(_COLOURS) else "")
+    return look
+
+
+def _painted(look: _Look, tens: int, colour: str) -> _Look:
+    """3x and 9x are the colour of the text, 4x and 10x of its ground."""
+    return replace(look, colour=colour) if tens in (3, 9) else replace(look, ground=colour)
 
 
 def _extended(numbers: list[int]) -> str:
-    """Consume `5;n` or `2;r;g;b`; the sixteen basic colours have a name, others are plain."""
+    """Consume `5;n` or `2;r;g;b`: the nearest of the eight colours, "" where it is none."""
     mode = numbers.pop(0) if numbers else 0
-    taken = numbers[: 1 if mode == 5 else 3]
-    del numbers[: len(taken)]
-    if mode == 5 and taken and taken[0] < 16:
-        return _COLOURS[taken[0] % 8]
-    return ""
+    wanted = 1 if mode == 5 else 3
+    taken = numbers[:wanted]
+    del numbers[:wanted]
+    if len(taken) < wanted or mode not in (2, 5) or max(taken) > 255:
+        return ""
+    return _nearest(*taken) if mode == 2 else _of_256(taken[0])
+
+
+def _of_256(number: int) -> str:
+    if number < 16:
+        return _COLOURS[number % 8]
+    if number >= 232:
+        return _nearest(*[(number - 232) * 10 + 8] * 3)
+    red, rest = divmod(number - 16, 36)
+    return _nearest(*(_CUBE[level] for level in (red, *divmod(rest, 6))))
+
+
+def _nearest(red: int, green: int, blue: int) -> str:
+    least, most = min(red, green, blue), max(red, green, blue)
+    if most - least < _GREY_SPREAD:
+        return "black" if most < 128 else "white"
+    middle = (least + most) / 2
+    return _COLOURS[(red > middle) + 2 * (green > middle) + 4 * (blue > middle)]

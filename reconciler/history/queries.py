@@ -138,6 +138,15 @@ class Queries:
         )
         return [_job(row) for row in rows]
 
+    def builds(self, project_name: str, numbers: Iterable[int]) -> Mapping[int, Job]:
+        """The build of each of those deployments, the last one where there were several; none where none was needed."""
+        rows = self._reader.fetch(
+            "SELECT * FROM jobs WHERE project = ? AND kind = 'build'"
+            " AND deployment IN (SELECT value FROM json_each(?)) ORDER BY started_at",
+            (project_name, json.dumps(list(numbers))),
+        )
+        return {row["deployment"]: _job(row) for row in rows}
+
     def build_durations(self, project_name: str, *, limit: int = 20) -> list[float]:
         """Seconds of the last builds that succeeded, newest first."""
         rows = self._reader.fetch(

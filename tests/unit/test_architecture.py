@@ -79,6 +79,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
             "history.sessions",
             "history.rows",
             "history.log_lines",
+            "history.failing",
         },
         {"flask", "werkzeug", "markupsafe", "jinja2", "structlog", "gunicorn"},
     ),

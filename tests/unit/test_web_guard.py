@@ -33,7 +33,7 @@ ROUTES = {
 }
 _MAY_IMPORT = (
     *("reconciler.settings", "reconciler.errors", "reconciler.model", "reconciler.masking", "reconciler.heartbeat"),
-    *(f"reconciler.history.{name}" for name in ("queries", "logs", "requests", "sessions")),
+    *(f"reconciler.history.{name}" for name in ("queries", "logs", "failing", "requests", "sessions")),
     *("flask", "markupsafe", "werkzeug", "structlog", "web"),
 )
 

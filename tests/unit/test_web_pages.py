@@ -177,8 +177,8 @@ def test_a_failed_deployment_leads_with_reason_and_hint(world: World, client: Fl
     assert ">r4</a> serves" in page
     assert '<li class="broke">\n<span>building</span>' in page
     assert '<span class="t-red">ERROR</span> no flsk' in page
-    assert '<details open data-step="3/6 RUN pip install">' in page
-    assert '<details data-step="2/6 COPY . .">' in page
+    assert '<details open data-step="3/6 RUN pip install"' in page
+    assert '<details data-step="2/6 COPY . ."' in page
 
 
 def test_the_journal_says_what_why_and_how_long(world: World, client: FlaskClient) -> None:
@@ -235,6 +235,8 @@ def test_the_whole_log_is_plain_text_without_colours(world: World, client: Flask
     log.close()
     answer = client.get("/projects/blog/deployments/1/log.txt")
     assert answer.mimetype == "text/plain"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="blog-d1.log.txt"'
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     lines = answer.text.splitlines()
     assert lines[0] == "== 1/2 RUN"
     assert lines[1501].endswith("    line-1501.")

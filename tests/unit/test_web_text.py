@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from web.text import Span, plain, spans, visible
+from reconciler.model.terminal import coloured, plain, visible
+from web.text import Span, spans
 
 _CLASSES = {
     *(f"t-{name}" for name in ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")),
-    *(f"t-{name}" for name in ("bold", "dim", "italic", "underline")),
+    *(f"on-{name}" for name in ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")),
+    *(f"t-{name}" for name in ("bold", "dim", "italic", "underline", "inverse")),
 }
 
 
@@ -21,15 +25,37 @@ def test_a_colour_lasts_until_it_is_reset() -> None:
     assert found == (Span("t-green", "good"), Span("t-green t-underline", " under"), Span("", " plain"))
 
 
-@pytest.mark.parametrize("codes", ["38;5;200", "38;2;1;2;3", "48;5;1", "38;5", "38", "999;1", ";;", "5"])
-def test_colours_that_are_not_shown_swallow_no_text_and_invent_no_class(codes: str) -> None:
+@pytest.mark.parametrize(
+    "codes",
+    ["38;5;200", "38;2;1;2;3", "48;5;1", "38;5", "38", "38;5;999", "38;9;1;2;3", "999;1", ";;", "5", "98", "109"],
+)
+def test_colours_of_any_form_swallow_no_text_and_invent_no_class(codes: str) -> None:
     found = spans(f"\x1b[{codes}mtext")
     assert "".join(span.text for span in found) == "text"
     assert {name for span in found for name in span.classes.split()} <= _CLASSES
 
 
-def test_the_basic_colours_of_the_long_form_are_shown() -> None:
-    assert spans("\x1b[38;5;9mred") == (Span("t-red", "red"),)
+@pytest.mark.parametrize(
+    ("codes", "classes"),
+    [
+        ("38;5;9", "t-red"),
+        ("38;5;196", "t-red"),
+        ("38;5;46", "t-green"),
+        ("38;5;208", "t-yellow"),
+        ("38;5;27", "t-blue"),
+        ("38;5;232", "t-black"),
+        ("38;5;255", "t-white"),
+        ("38;2;255;0;255", "t-magenta"),
+        ("38;2;0;200;200", "t-cyan"),
+        ("41;97;1", "t-white on-red t-bold"),
+        ("48;5;22", "on-green"),
+        ("7", "t-inverse"),
+        ("7;27", ""),
+        ("31;39;41;49", ""),
+    ],
+)
+def test_many_colours_become_the_nearest_of_eight(codes: str, classes: str) -> None:
+    assert spans(f"\x1b[{codes}mtext") == (Span(classes, "text"),)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +77,31 @@ def test_what_is_invisible_is_shown_as_a_sign(hidden: str, shown: str) -> None:
 
 
 def test_the_plain_form_can_be_printed_in_a_terminal() -> None:
-    assert plain("\x1b[32mok\x1b[0m \x1b[5n\r\n") == "ok ␛[5n"
+    assert plain("\x1b[32mok\x1b[0m \x1b]0;title\x07\r\n") == "ok ␛]0;title␇"
+
+
+HOSTILE = [
+    ("\x1b]8;;javascript:alert(1)\x1b\\click\x1b]8;;\x1b\\", "␛]8;;javascript:alert(1)␛\\click␛]8;;␛\\"),
+    ("\x1b[2K\x1b[1G\x1b[?25lhidden", "hidden"),
+    ("\x1b[\x1b[2K31mjoined", "joined"),
+    ("\x1bP1$r\x1b\\", "␛P1$r␛\\"),
+    ("\x9b31m", "\u2039U+009B\u203a31m"),
+    ("a\rb\x08c", "a␍b␈c"),
+    ("\u202egnp.exe", "\u2039U+202E\u203agnp.exe"),
+]
+
+
+@pytest.mark.parametrize(("line", "told"), HOSTILE)
+def test_nothing_but_colour_reaches_a_terminal_or_a_page(line: str, told: str) -> None:
+    """Cursor and modes are left out; links, titles and whatever else is hidden is shown."""
+    assert plain(line) == told
+    assert "".join(span.text for span in spans(line)) == told
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured(line)) == told
+
+
+def test_the_coloured_form_ends_in_plain_style() -> None:
+    assert coloured("\x1b[31mred") == "\x1b[31mred\x1b[0m"
+    assert coloured("no colour") == "no colour"
 
 
 def test_a_very_long_line_is_cut_and_says_so() -> None:

@@ -5,7 +5,7 @@
   const main = document.getElementById("main");
   const follow = document.getElementById("follow");
   if (!main || !main.dataset.version) return;
-  const POLL_MS = 5000, REFRESH_MS = 15000, RETRY_MS = 30000, KEEP_LINES = 5000;
+  const POLL_MS = 5000, REFRESH_MS = 15000, RETRY_MS = 30000, KEEP_LINES = 5000, DRAW_MS = 50;
   let skewMs = Date.now() - Number(main.dataset.at) * 1000;
   let source = null, poll = 0, fetching = false, again = false, retryAt = 0;
 
@@ -86,8 +86,8 @@
     if (source || document.hidden) return;
     clearInterval(poll);
     poll = 0;
-    const log = document.querySelector("#steps[data-stream]");
-    const address = log ? `${log.dataset.stream}?after=${log.dataset.after}` : main.dataset.events;
+    const follows = log && log.dataset.stream;
+    const address = follows ? `${follows}?after=${log.dataset.after}` : main.dataset.events;
     const own = new EventSource(address);
     source = own;
     own.onopen = () => say("live", "Live");
@@ -97,8 +97,10 @@
       else say("lost", "No answer, trying again");
     };
     own.addEventListener("version", (event) => { if (event.data !== main.dataset.version) refresh(); });
-    own.addEventListener("lines", (event) => append(log, JSON.parse(event.data)));
+    own.addEventListener("lines", (event) => take(JSON.parse(event.data)));
+    own.addEventListener("steps", (event) => tell(JSON.parse(event.data)));
     own.addEventListener("end", () => {
+      draw();
       log.removeAttribute("data-stream");
       own.close();
       source = null;
@@ -114,43 +116,107 @@
     poll = 0;
   }
 
-  // The same shape as templates/log.html; text only ever becomes text.
-  function append(log, lines) {
-    const below = () => log.getBoundingClientRect().bottom - innerHeight + 24;
+  // Lines wait here for a moment, so that a flood costs a bounded page each time, not one for each event.
+  const log = document.getElementById("steps");
+  const shown = log ? [...log.querySelectorAll(".lines > li")].sort((a, b) => a.id.slice(1) - b.id.slice(1)) : [];
+  const below = () => log.getBoundingClientRect().bottom - innerHeight + 24;
+  let waiting = [], drawing = 0;
+
+  function take(lines) {
+    waiting = waiting.concat(lines);
+    if (waiting.length) log.dataset.after = waiting[waiting.length - 1].number;
+    if (!drawing) drawing = setTimeout(draw, DRAW_MS);
+  }
+
+  function draw() {
+    clearTimeout(drawing);
+    drawing = 0;
+    if (!waiting.length) return;
     const sawTheEnd = below() <= 80;
-    for (const line of lines) {
-      const list = step(log, line.step);
-      const item = element("li", line.stream);
-      item.id = `L${line.number}`;
-      const time = element("time", "", new Date(line.at * 1000).toISOString().slice(11, 23));
-      item.append(time);
-      if (line.stream !== "stdout") item.append(element("span", "mark", line.stream === "stderr" ? "err" : "sys"));
-      const text = element("span", "text");
-      for (const [classes, piece] of line.spans) text.append(classes ? element("span", classes, piece) : piece);
-      item.append(text);
-      list.append(item);
-      const count = list.parentElement.querySelector("summary .quiet");
-      count.textContent = `${list.childElementCount} line${list.childElementCount === 1 ? "" : "s"}`;
-      log.dataset.after = line.number;
-    }
-    const last = document.getElementById("last-shown");
-    if (last) last.textContent = log.dataset.after;
-    const shown = log.querySelectorAll(".lines > li");
-    for (let extra = 0; extra < shown.length - KEEP_LINES; extra++) shown[extra].remove();
+    const tooMany = waiting.length - KEEP_LINES;
+    for (const line of waiting.slice(0, Math.max(tooMany, 0))) count(step(line.step), 1);
+    for (const line of waiting.slice(Math.max(tooMany, 0))) append(line);
+    waiting = [];
+    const extra = shown.splice(0, Math.max(shown.length - KEEP_LINES, 0));
+    for (const item of extra) item.remove();
+    if (extra.length || tooMany > 0) document.getElementById("dropped").hidden = false;
+    document.getElementById("last-shown").textContent = log.dataset.after;
     if (sawTheEnd && below() > 0) scrollBy(0, below());
   }
 
-  function step(log, name) {
-    for (const details of log.children) if (details.dataset.step === name) return details.querySelector("ol");
+  // The same shape as templates/lines.html; text only ever becomes text.
+  function append(line) {
+    const item = element("li", line.stream);
+    item.id = `L${line.number}`;
+    const link = element("a", "n", line.number);
+    link.href = `?line=${line.number}#L${line.number}`;
+    link.setAttribute("aria-label", `Line ${line.number}`);
+    item.append(link, element("time", "", new Date(line.at * 1000).toISOString().slice(11, 23)));
+    if (line.stream !== "stdout") item.append(element("span", "mark", line.stream === "stderr" ? "err" : "sys"));
+    const text = element("span", "text");
+    for (const [classes, piece] of line.spans) text.append(classes ? element("span", classes, piece) : piece);
+    item.append(text);
+    const details = step(line.step);
+    details.querySelector("ol").append(item);
+    shown.push(item);
+    count(details, 1);
+  }
+
+  function step(name) {
+    for (const details of log.children) if (details.dataset.step === name) return details;
     const details = element("details");
     details.open = true;
     details.dataset.step = name;
+    details.dataset.lines = 0;
     const summary = element("summary");
-    summary.append(element("bdi", "", name || "Output"), " ", element("span", "quiet"));
-    const list = element("ol", "lines");
-    details.append(summary, list);
+    const parts = [element("b", "outcome"), element("span", "took quiet"), element("span", "count quiet")];
+    summary.append(element("bdi", "", name || "Output"), ...parts.flatMap((part) => [" ", part]));
+    details.append(summary, element("ol", "lines"));
     log.append(details);
-    return list;
+    return details;
+  }
+
+  function count(details, more) {
+    const lines = Number(details.dataset.lines) + more;
+    details.dataset.lines = lines;
+    details.querySelector(".count").textContent = `${lines} line${lines === 1 ? "" : "s"}`;
+  }
+
+  // A step that ended well folds, one that failed opens; what a person folded or opened stays so.
+  function tell(steps) {
+    draw();
+    const sawTheEnd = below() <= 80;
+    for (const each of steps) {
+      const details = step(each.name);
+      const outcome = details.querySelector(".outcome"), took = details.querySelector(".took");
+      outcome.className = `outcome ${each.outcome}`;
+      outcome.textContent = { "": "running", done: "" }[each.outcome] ?? each.outcome;
+      took.textContent = each.took;
+      if (each.outcome === "") {
+        const since = element("time", "", "");
+        since.dateTime = each.since;
+        since.dataset.age = "";
+        took.replaceChildren(since);
+      } else count(details, each.lines - Number(details.dataset.lines));
+      if (each.outcome === "failed") details.open = true;
+      else if (each.outcome && sawTheEnd && !details.dataset.touched) details.open = false;
+    }
+    ages();
+    if (sawTheEnd && below() > 0) scrollBy(0, below());
+  }
+
+  log?.addEventListener("click", (event) => {
+    const summary = event.target.closest("summary");
+    if (summary) summary.parentElement.dataset.touched = "yes";
+  });
+
+  // A line that is not on this page: ask for the part around it.
+  function seek() {
+    const line = /^#L(\d{1,9})$/.exec(location.hash)?.[1];
+    if (!log || !line) return;
+    const item = document.getElementById(`L${line}`);
+    if (item) item.closest("details").open = true;
+    else if (new URLSearchParams(location.search).get("line") !== line) location.search = `?line=${line}`;
   }
 
   function element(name, classes, text) {
@@ -174,9 +240,11 @@
     if (document.hidden) stop();
     else { refresh(); listen(); }
   });
+  addEventListener("hashchange", seek);
   addEventListener("pagehide", stop);
   addEventListener("pageshow", (event) => { if (event.persisted) listen(); });
   setInterval(ages, 1000);
   setInterval(() => { if (source && !document.hidden) refresh(); }, REFRESH_MS);
+  seek();
   listen();
 })();
