@@ -25,11 +25,14 @@ from typing import Any
 import pytest
 
 from reconciler.adapters.docker_engine import DockerEngine
+from reconciler.host.buildx_setup import version_in
+from reconciler.host.engine_setup import keeps_track
 from reconciler.model import naming
 from reconciler.model.naming import Identity
 from reconciler.model.operation import Cause, CreateContainer
 from reconciler.model.spec import RunSpec
 from tests.caddy_support import free_port, short_folder, wait_until
+from tests.setup_host import MODERN_ENGINE
 
 # In a new network namespace 127.0.0.1 is down, and published ports are bound there as soon as the engine starts.
 _WITH_LOOPBACK = """\
@@ -134,11 +137,18 @@ def wanted_container(
 
 
 class SecondEngine:
-    """Another dockerd with a data root, socket, network and mount namespace of its own."""
+    """Another dockerd with a data root, socket, network and mount namespace of its own.
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+    `programs` is a folder whose `usr/sbin` and `usr/bin` are looked into first.
+    """
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str] | None = None, *, programs: Path | None = None
+    ) -> None:
         self._folder = folder
         self._environment = dict(environment or {})
+        if programs is not None:
+            self._environment["PATH"] = f"{programs}/usr/sbin:{programs}/usr/bin:{os.environ['PATH']}"
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{folder}/docker.sock"
 
@@ -181,16 +191,28 @@ class SecondEngine:
 
 
 @contextmanager
-def second_engine(environment: Mapping[str, str] | None = None) -> Iterator[SecondEngine]:
+def second_engine(
+    environment: Mapping[str, str] | None = None, *, programs: Path | None = None
+) -> Iterator[SecondEngine]:
     if os.geteuid() != 0 or not (shutil.which("dockerd") and shutil.which("unshare")):
         pytest.skip("a second engine needs root, dockerd and unshare")
     with short_folder() as folder:
-        engine = SecondEngine(folder, environment)
+        engine = SecondEngine(folder, environment, programs=programs)
         try:
             engine.start()
             yield engine
         finally:
             engine.close()
+
+
+@contextmanager
+def modern_engine(environment: Mapping[str, str]) -> Iterator[SecondEngine]:
+    """A second engine from 23 on: what `tests/setup_host.py` unpacked, else this machine's own."""
+    unpacked = MODERN_ENGINE if MODERN_ENGINE.exists() else None
+    with second_engine(environment, programs=unpacked) as engine:
+        version = docker("version", "--format", "{{.Server.Version}}", host=engine.url)
+        assert keeps_track(version_in(version)), f"engine {version}: run tests/setup_host.py, which fetches a newer one"
+        yield engine
 
 
 def _tiny_tar() -> bytes:

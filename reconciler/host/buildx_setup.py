@@ -13,14 +13,12 @@ import tempfile
 from pathlib import Path
 
 from reconciler.adapters import processes
-from reconciler.errors import GitsteadError, HostUnfit, ProgramFailed
-from reconciler.host import apt_sources, machine
+from reconciler.errors import GitsteadError, HostUnfit
+from reconciler.host import machine, newer_packages
 from reconciler.host.machine import Say
 
 OLDEST_BUILDX = (0, 13)  # the first with --progress=rawjson
 _PACKAGE = "docker-buildx"
-_NEWER_SUITE = "trixie"
-_DOWNLOAD_TIMEOUT_S = 300.0
 
 Version = tuple[int, ...]
 
@@ -86,17 +84,12 @@ def _candidate() -> str:
 
 
 def _install_plugin(say: Say) -> None:
-    codename = machine.os_release().get("VERSION_CODENAME", "")
-    source = apt_sources.release_source(codename)
     with tempfile.TemporaryDirectory(prefix="gitstead-buildx-") as scratch:
-        say(f"fetching {_PACKAGE} of Debian {_NEWER_SUITE} from {source.uri} (nothing else of it is used)")
-        package = _download(source, Path(scratch))
-        unpacked = Path(scratch, "unpacked")
-        processes.run(["dpkg-deb", "-x", str(package), str(unpacked)], timeout_s=60)
+        unpacked = newer_packages.unpack((_PACKAGE,), Path(scratch), say)
         plugin = next(unpacked.rglob("cli-plugins/docker-buildx"), None)
         if plugin is None:
             raise HostUnfit(
-                f"{package.name} has no file cli-plugins/docker-buildx",
+                f"the package {_PACKAGE} has no file cli-plugins/docker-buildx",
                 expected="the plugin's binary",
                 remedy="Install docker-buildx yourself",
             )
@@ -107,35 +100,6 @@ def _install_plugin(say: Say) -> None:
         shutil.copy(plugin, fresh)
         fresh.chmod(0o755)
         fresh.rename(target)
-
-
-def _download(source: apt_sources.Source, scratch: Path) -> Path:
-    for folder in ("lists/partial", "cache/archives/partial", "parts", "download"):
-        (scratch / folder).mkdir(parents=True)
-    (scratch / "our.sources").write_text(source.as_deb822(_NEWER_SUITE))
-    options = [
-        f"Dir::Etc::SourceList={scratch / 'our.sources'}",
-        f"Dir::Etc::SourceParts={scratch / 'parts'}",
-        f"Dir::State::Lists={scratch / 'lists'}",
-        f"Dir::Cache={scratch / 'cache'}",
-        "APT::Sandbox::User=",  # apt's own user may not write into our folder
-        "Acquire::Languages=none",
-    ]
-    apt = ["apt-get", "-q", *(word for option in options for word in ("-o", option))]
-    env = processes.inherited(machine.APT_ENVIRONMENT)
-    remedy = "Check the machine's network and apt sources, or install docker-buildx yourself"
-    processes.run([*apt, "update"], timeout_s=_DOWNLOAD_TIMEOUT_S, env=env, remedy=remedy)
-    processes.run(
-        [*apt, "download", _PACKAGE],
-        timeout_s=_DOWNLOAD_TIMEOUT_S,
-        env=env,
-        cwd=scratch / "download",
-        remedy=remedy,
-    )
-    package = next((scratch / "download").glob("*.deb"), None)
-    if package is None:
-        raise ProgramFailed(f"apt-get download left no {_PACKAGE} package", expected="one .deb file")
-    return package
 
 
 def _shown(version: Version) -> str:

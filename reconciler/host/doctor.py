@@ -40,7 +40,7 @@ def diagnose(wants: Wants) -> list[Check]:
         *(machine_checks.check_listening(*listener) for listener in wants.listeners),
     ]
     if engine is not None:
-        checks.append(engine_checks.check_build_logs(engine_checks.read_limits(engine)))
+        checks.append(engine_checks.check_build_logs(engine, engine_checks.read_limits(engine)))
         checks.append(engine_checks.check_base_images())
     return checks
 

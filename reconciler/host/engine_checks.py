@@ -11,7 +11,7 @@ from reconciler.host import base_image, buildx_setup, engine_setup, machine
 from reconciler.host.base_recipes import RECIPES
 from reconciler.host.buildx_setup import OLDEST_BUILDX, Version
 from reconciler.host.check import Check
-from reconciler.host.engine_setup import LOG_LIMITS, Engine
+from reconciler.host.engine_setup import Engine
 
 OLDEST_ENGINE: Version = (20, 10)
 _FIX = "gitstead doctor --fix"
@@ -81,17 +81,25 @@ def buildx_driver() -> str:
     return next((value.strip() for name, _, value in fields if name == "Driver"), "")
 
 
-def check_build_logs(limits: dict[str, str] | None) -> Check:
-    """Whether the engine cuts the output of a build step."""
+def check_build_logs(engine: Engine, limits: dict[str, str] | None) -> Check:
+    """Whether the engine leaves out output of a build step, or loses track of a build that prints much."""
+    version = buildx_setup.version_in(engine.version)
+    wanted, keeps_track = engine_setup.log_limits(version), engine_setup.keeps_track(version)
     if limits is None:
         return Check("build logs", "ok", "limits not visible from here")
-    if limits == LOG_LIMITS:
-        return Check("build logs", "ok", "whole up to 10 MB a step")
+    if limits == wanted:
+        speed = "" if keeps_track else ", 1 MB a second (an engine from 23 on: 10 MB a second)"
+        return Check("build logs", "ok", f"whole up to 10 MB a step{speed}")
     if machine.has_systemd():
-        hint = f"{_FIX} sets {next(iter(LOG_LIMITS))} and its like, and restarts the engine if nothing runs in it"
+        hint = f"{_FIX} sets {' and '.join(wanted)}, and restarts the engine if nothing runs in it"
     else:
-        hint = "restart dockerd with " + " ".join(f"{name}={value}" for name, value in LOG_LIMITS.items())
-    return Check("build logs", "warning", "the engine cuts each step at 2 MiB and 200 KiB a second", hint)
+        hint = "restart dockerd with " + " ".join(f"{name}={value}" for name, value in wanted.items())
+    text = "the engine cuts each step at 2 MiB and 200 KiB a second"
+    if limits:
+        set_to = " ".join(f"{name}={value}" for name, value in limits.items())
+        why = "" if keeps_track else ", and one before 23 loses track of a build that prints more than 1 MB at once"
+        text = f"the engine has {set_to}{why}"
+    return Check("build logs", "warning", text, hint)
 
 
 def check_base_images() -> Check:

@@ -19,17 +19,15 @@ from pathlib import Path
 from reconciler.adapters import process_marks, processes
 from reconciler.errors import HostUnfit, ProgramTimedOut
 from reconciler.host import machine
+from reconciler.host.buildx_setup import Version, version_in
 from reconciler.host.machine import Say
 
-BUILD_LOG_LIMIT = 10_000_000
-LOG_LIMITS = {
-    "BUILDKIT_STEP_LOG_MAX_SIZE": str(BUILD_LOG_LIMIT),
-    "BUILDKIT_STEP_LOG_MAX_SPEED": str(BUILD_LOG_LIMIT),
-}
+MAX_SIZE, MAX_SPEED = "BUILDKIT_STEP_LOG_MAX_SIZE", "BUILDKIT_STEP_LOG_MAX_SPEED"
 MARKER = Path("/var/lib/gitstead/engine-installed")
 PACKAGES = ("docker.io", "iptables", "git", "ca-certificates")
 READY_WITHIN_S = 90.0
 
+_KEEPS_TRACK: Version = (23,)  # the first engine whose BuildKit reports more than 1 MiB of output at once
 _DROP_IN = Path("/etc/systemd/system/docker.service.d/gitstead.conf")
 _LOG = Path("/var/log/gitstead-dockerd.log")
 _OURS = "GITSTEAD_ENGINE"  # in the environment of a dockerd that we started without systemd
@@ -72,10 +70,10 @@ def read_engine(*, timeout_s: float = 10.0) -> Engine | None:
     )
 
 
-def installed_by_us(engine: Engine) -> bool:
+def is_installed_by_us(engine_id: str) -> bool:
     """Whether `doctor --fix` installed this very engine."""
     try:
-        return MARKER.read_text().strip() == engine.id
+        return MARKER.read_text().strip() == engine_id
     except OSError:
         return False
 
@@ -95,8 +93,6 @@ def ensure_engine(say: Say) -> Engine:
     machine.require_installer("a Docker engine", "Install and start Docker, then run this again")
     installs = "docker.io" in machine.missing_packages(("docker.io",)) and not _has_dockerd()
     if installs:
-        if machine.has_systemd():
-            _write_drop_in(say)
         machine.install_packages(PACKAGES, say)
         MARKER.parent.mkdir(parents=True, exist_ok=True)
         MARKER.touch()  # empty until the engine has an id, even if its first start fails
@@ -107,15 +103,29 @@ def ensure_engine(say: Say) -> Engine:
     return engine
 
 
+def log_limits(version: Version) -> dict[str, str]:
+    """What an engine of that version should have in its environment: bytes, and bytes a second, a step and stream.
+
+    An engine before 23 stops reporting on a build that prints more than 1 MiB at once.
+    """
+    speed = 10_000_000 if keeps_track(version) else 1_000_000
+    return {MAX_SIZE: "10000000", MAX_SPEED: str(speed)}
+
+
+def keeps_track(version: Version) -> bool:
+    """Whether the engine reports on a build to its end, however much that prints at once."""
+    return version >= _KEEPS_TRACK
+
+
 def ensure_log_limits(engine: Engine, say: Say) -> bool:
-    """Raise the engine's limit on build output where systemd runs it; False, with a reason said, if not."""
-    limits = read_log_limits()
-    if limits is None or limits == LOG_LIMITS:
-        return limits == LOG_LIMITS
+    """Set the engine's limits on build output where systemd runs it; False, with a reason said, if not."""
+    limits, wanted = read_log_limits(), log_limits(version_in(engine.version))
+    if limits is None or limits == wanted:
+        return limits == wanted
     if not machine.has_systemd() or not machine.is_root():
         say("build logs: the engine's limits are set where it is started, which is not us")
         return False
-    _write_drop_in(say)
+    _write_drop_in(wanted, say)
     if engine.running and not engine.live_restore:
         say(f"the engine keeps its old limits until it is restarted: {engine.running} containers run")
         return False
@@ -131,7 +141,7 @@ def read_log_limits() -> dict[str, str] | None:
     environment = process_marks.environment_of(pid) if pid else {}
     if not environment:
         return None
-    return {name: environment[name] for name in LOG_LIMITS if name in environment}
+    return {name: environment[name] for name in (MAX_SIZE, MAX_SPEED) if name in environment}
 
 
 def dockerd_pid() -> int:
@@ -151,8 +161,9 @@ def clear_stale_pid_files(say: Say) -> None:
 
 
 def _start(say: Say, *, just_installed: bool) -> Engine:
+    limits = log_limits(_dockerd_version())
     if machine.has_systemd():
-        _write_drop_in(say)
+        _write_drop_in(limits, say)
         say("starting docker.service")
         _systemctl("enable", "--now", "docker")
         return _wait_until_ready(None)
@@ -167,7 +178,7 @@ def _start(say: Say, *, just_installed: bool) -> Engine:
         return engine
     clear_stale_pid_files(say)
     say(f"starting dockerd (log {_LOG}, pid file {_PID_FILES[0][0]})")
-    env = processes.inherited(LOG_LIMITS | {_OURS: "1"})
+    env = processes.inherited(limits | {_OURS: "1"})
     pid = processes.start_daemon(["dockerd"], env=env, log_path=_LOG)
     return _wait_until_ready(pid)
 
@@ -229,12 +240,12 @@ def _wait_until_ready(pid: int | None) -> Engine:
     )
 
 
-def _write_drop_in(say: Say) -> None:
-    lines = ["[Service]", *(f'Environment="{name}={value}"' for name, value in LOG_LIMITS.items())]
+def _write_drop_in(limits: dict[str, str], say: Say) -> None:
+    lines = ["[Service]", *(f'Environment="{name}={value}"' for name, value in limits.items())]
     text = "\n".join(lines) + "\n"
     if _DROP_IN.exists() and _DROP_IN.read_text() == text:
         return
-    say(f"writing {_DROP_IN}: {' '.join(f'{name}={value}' for name, value in LOG_LIMITS.items())}")
+    say(f"writing {_DROP_IN}: {' '.join(f'{name}={value}' for name, value in limits.items())}")
     _DROP_IN.parent.mkdir(parents=True, exist_ok=True)
     _DROP_IN.write_text(text)
     _systemctl("daemon-reload")
@@ -242,6 +253,14 @@ def _write_drop_in(say: Say) -> None:
 
 def _systemctl(*words: str) -> None:
     processes.run(["systemctl", *words], timeout_s=120, remedy="See journalctl -u docker")
+
+
+def _dockerd_version() -> Version:
+    """Of the program in the PATH; empty where there is none."""
+    try:
+        return version_in(processes.run(["dockerd", "--version"], timeout_s=10, check=False).text)
+    except HostUnfit:
+        return ()
 
 
 def _has_dockerd() -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.errors import HostUnfit
 from reconciler.host import buildx_setup, engine_checks, engine_setup, machine
-from reconciler.host.engine_setup import LOG_LIMITS, Engine
+from reconciler.host.engine_setup import MAX_SIZE, MAX_SPEED, Engine
 
 ENGINE = Engine("ABCD", "20.10.24+dfsg1", "overlay2", 2, 24 * 2**30, running=0, live_restore=False)
 
@@ -68,9 +68,29 @@ def test_buildx_must_be_new_enough_and_build_into_the_engine(version: tuple[int,
     assert engine_checks.check_buildx(version, driver).level == level
 
 
-@pytest.mark.parametrize(("limits", "level"), [(LOG_LIMITS, "ok"), (None, "ok"), ({}, "warning")])
-def test_clipped_build_logs_are_a_warning(limits: dict[str, str] | None, level: str) -> None:
-    assert engine_checks.check_build_logs(limits).level == level
+MODERATE = {MAX_SIZE: "10000000", MAX_SPEED: "1000000"}
+HIGH = {MAX_SIZE: "10000000", MAX_SPEED: "10000000"}
+
+
+@pytest.mark.parametrize(
+    ("version", "limits", "level", "says"),
+    [
+        ("20.10.24+dfsg1", MODERATE, "ok", "1 MB a second (an engine from 23 on: 10 MB a second)"),
+        ("20.10.24+dfsg1", HIGH, "warning", "loses track of a build that prints more than 1 MB at once"),
+        ("23.0.1", HIGH, "ok", "whole up to 10 MB a step"),
+        ("26.1.5+dfsg1", MODERATE, "warning", "the engine has BUILDKIT_STEP_LOG_MAX_SIZE=10000000"),
+        ("26.1.5+dfsg1", {}, "warning", "cuts each step at 2 MiB and 200 KiB a second"),
+        ("20.10.24+dfsg1", {}, "warning", "cuts each step at 2 MiB and 200 KiB a second"),
+        ("20.10.24+dfsg1", None, "ok", "not visible"),
+    ],
+)
+def test_an_engine_that_leaves_build_output_out_is_a_warning(
+    version: str, limits: dict[str, str] | None, level: str, says: str
+) -> None:
+    check = engine_checks.check_build_logs(engine(version=version), limits)
+    assert check.level == level
+    assert says in check.text
+    assert (level == "ok") or "BUILDKIT_STEP_LOG_MAX_SPEED" in check.hint
 
 
 @pytest.mark.parametrize(
@@ -117,7 +137,7 @@ def test_the_limits_go_into_a_drop_in_and_an_idle_engine_is_restarted(systemctl:
     assert (tmp_path / "docker.service.d/gitstead.conf").read_text() == (
         "[Service]\n"
         'Environment="BUILDKIT_STEP_LOG_MAX_SIZE=10000000"\n'
-        'Environment="BUILDKIT_STEP_LOG_MAX_SPEED=10000000"\n'
+        'Environment="BUILDKIT_STEP_LOG_MAX_SPEED=1000000"\n'
     )
     assert systemctl.read_text().splitlines() == ["daemon-reload", "restart docker"]
     assert any("restarting the Docker engine" in line for line in said)
@@ -131,7 +151,7 @@ def test_an_engine_in_which_containers_run_is_not_restarted(systemctl: Path) -> 
 
 
 def test_an_engine_with_the_right_limits_is_left_alone(systemctl: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_setup, "read_log_limits", lambda: LOG_LIMITS)
+    monkeypatch.setattr(engine_setup, "read_log_limits", lambda: MODERATE)
     assert engine_setup.ensure_log_limits(ENGINE, pytest.fail)
     assert not systemctl.exists()
 
@@ -153,7 +173,7 @@ def test_without_apt_the_remedy_is_to_install_docker_oneself(monkeypatch: pytest
 
 def test_only_the_very_engine_that_we_installed_counts_as_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_setup, "MARKER", tmp_path / "engine-installed")
-    assert not engine_setup.installed_by_us(ENGINE)
+    assert not engine_setup.is_installed_by_us(ENGINE.id)
     (tmp_path / "engine-installed").write_text("ABCD\n")
-    assert engine_setup.installed_by_us(ENGINE)
-    assert not engine_setup.installed_by_us(engine(id="OTHER"))
+    assert engine_setup.is_installed_by_us(ENGINE.id)
+    assert not engine_setup.is_installed_by_us("OTHER")
