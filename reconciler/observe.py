@@ -14,19 +14,25 @@ from reconciler.adapters.caddy_admin import CaddyAdmin
 from reconciler.adapters.docker_engine import DockerEngine
 from reconciler.adapters.upstream_files import UpstreamFiles
 from reconciler.errors import GitsteadError
+from reconciler.model.disk import Disk
 from reconciler.model.job import Job, JobKey
 from reconciler.model.observed import Engine, Observed, Routes
 
 
 @dataclass(frozen=True)
 class Observer:
-    """The adapters that are looked at, and the jobs of this process."""
+    """The adapters that are looked at, and the jobs of this process.
+
+    `disk` gives the last measurement, `disk_problem` what lacks room for a build now.
+    """
 
     engine: DockerEngine
     caddy: CaddyAdmin
     upstreams: UpstreamFiles
     jobs: Callable[[], Mapping[JobKey, Job]]
     clock: Callable[[], float]
+    disk: Callable[[], Disk | None] = lambda: None
+    disk_problem: Callable[[], str] = lambda: ""
 
     def observe(self, reserved: frozenset[int] = frozenset(), reserved_builds: int = 0) -> Observed:
         """A snapshot; `reserved` are ports, `reserved_builds` build slots of plans that are being applied.
@@ -48,6 +54,8 @@ class Observer:
             reserved=reserved,
             reserved_builds=reserved_builds,
             jobs=jobs,
+            disk=self.disk(),
+            disk_problem=self.disk_problem(),
         )
 
     def _engine(self) -> tuple[Engine | None, str]:

@@ -7,6 +7,7 @@ product reads the environment. What concerns the host is here and never in Git.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,9 +15,15 @@ from typing import Any, Literal
 
 from reconciler.desired.documents import parse
 from reconciler.desired.schema_check import check
+from reconciler.desired.units import parse_size
 from reconciler.errors import HostUnfit
 
 LogFormat = Literal["console", "json"]
+Bytes = int
+
+
+def _half_the_cores() -> int:
+    return max(1, (os.cpu_count() or 1) // 2)
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,8 @@ class Settings:
     under which repositories may lie. `docker_host` None means the engine's default socket.
     `runtime` is a folder on tmpfs for liveness. `failpoint` is for the chaos tests alone: the
     place at which the process ends itself (see `apply.failpoints`). `notify_socket` is where systemd
-    wants to hear how we fare.
+    wants to hear how we fare. Of the limits, None means what fits the machine: for `disk_floor_bytes` and
+    `build_memory_bytes` a share of it, for `build_cache_bytes` none where the engine is not our own.
     """
 
     state: Path
@@ -48,7 +56,11 @@ class Settings:
     caddy_admin: Path | None = None
     docker_host: str | None = None
     apply_workers: int = 4
-    builds: int = 1
+    builds: int = field(default_factory=_half_the_cores)
+    disk_budget_bytes: Bytes = 10 * 2**30
+    build_cache_bytes: Bytes | None = None
+    disk_floor_bytes: Bytes | None = None
+    build_memory_bytes: Bytes | None = None
     log_level: str = "info"
     log_format: LogFormat = "console"
     runtime: Path = Path("/run/gitstead")
@@ -64,6 +76,15 @@ class Settings:
         """Liveness and ages, replaced atomically at each look; named by the state folder."""
         name = hashlib.sha256(str(self.state).encode()).hexdigest()[:12]
         return self.runtime / f"{name}.heartbeat.json"
+
+    @property
+    def build_secrets(self) -> Path:
+        """Where a build's secrets lie while it runs; on tmpfs, as the heartbeat."""
+        return self.heartbeat.with_name(self.heartbeat.name.replace(".heartbeat.json", ".secrets"))
+
+    @property
+    def keys(self) -> Path:
+        return self.state / "keys"
 
     def environment(self) -> dict[str, str]:
         """`GITSTEAD_*` variables that make `load_settings` of a child give this very value."""
@@ -114,6 +135,10 @@ _FLAT = {
     ("listen", "status_port"): "status_port",
     ("log", "level"): "log_level",
     ("log", "format"): "log_format",
+    ("limits", "disk"): "disk_budget_bytes",
+    ("limits", "build_cache"): "build_cache_bytes",
+    ("limits", "disk_floor"): "disk_floor_bytes",
+    ("limits", "build_memory"): "build_memory_bytes",
     ("poll",): "poll_s",
     ("full_look",): "full_look_s",
     ("git_timeout",): "git_timeout_s",
@@ -188,6 +213,8 @@ def _convert(name: str, value: Any) -> Any:
         return Path(str(value)).expanduser()
     if kind == "int":
         return int(value)
+    if kind.startswith("Bytes"):
+        return int(value) if str(value).isdigit() else parse_size(str(value))
     if kind == "float":
         return _seconds(value)
     if kind.startswith("tuple[int"):

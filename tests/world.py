@@ -15,6 +15,7 @@ from reconciler.model import operation as ops
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired, DesiredProject, Dockerfile
 from reconciler.model.detection import Detected, Detection
+from reconciler.model.disk import Disk, Layers
 from reconciler.model.host import Host
 from reconciler.model.job import Job, JobKey
 from reconciler.model.naming import digest
@@ -117,6 +118,9 @@ class World:
         self.upstreams: dict[str, int] = {}
         self.routes = Routes("")
         self.foreign_ports: set[int] = set()
+        self.layers: dict[str, Layers] = {}
+        self.disk: Disk | None = None
+        self.disk_problem = ""
         self.refusals: dict[str, errors.GitsteadError] = {}
         self.done: list[ops.Operation] = []
         self._ids = 0
@@ -135,6 +139,8 @@ class World:
             upstreams=dict(self.upstreams),
             listening=frozenset(self.foreign_ports | self._ports_in_use()),
             jobs=dict(self.jobs),
+            disk=self.disk,
+            disk_problem=self.disk_problem,
         )
 
     def history(self) -> History:
@@ -164,6 +170,11 @@ class World:
                 number: each.drain_until
                 for (project, number), each in self.deployments.items()
                 if project == name and each.drain_until
+            },
+            retired={
+                each.image_id: each.ended_at
+                for (project, _), each in sorted(self.deployments.items())
+                if project == name and each.state is State.RETIRED and each.image_id
             },
         )
 
@@ -228,6 +239,12 @@ class World:
             port for each in self.containers.values() if each.state in ("running", "paused") for port in each.host_ports
         }
 
+    def measure(self, **values: int) -> None:
+        """The disk as it is now: each image of ours takes 100 MB of its own, unless `layers` says otherwise."""
+        layers = {each: self.layers.get(each, ((each, 100 * MB),)) for each in self.images}
+        before = self.disk or Disk(self.now)
+        self.disk = replace(before, at=self.now, layers=layers, **values)
+
     # ---- jobs --------------------------------------------------------------------------
 
     def running_jobs(self) -> list[JobKey]:
@@ -236,6 +253,10 @@ class World:
     def finish(self, key: JobKey) -> None:
         """The job ends the way its app and this world make it end."""
         job = self.jobs[key]
+        if key.kind == "prune":
+            self.measure(build_cache_bytes=self.disk.build_cache_limit_bytes, cache_pruned_at=int(self.now))  # type: ignore[union-attr]
+            del self.jobs[key]
+            return
         if key.kind == "stop":
             container = next((each for each in self.containers.values() if each.name == job.subject), None)
             if container is not None and container.state not in ("exited", "dead"):
@@ -277,6 +298,7 @@ class World:
             self.host.instance,
             row.project,
             job.subject,
+            self.now,
         )
         self.images[image.id] = image
         return replace(job, state="succeeded", image_id=image.id)
@@ -579,13 +601,17 @@ class World:
     def _remove_image(self, op: ops.RemoveImage) -> None:
         self._need_engine()
         for image in list(self.images.values()):
-            if op.image in image.names:
+            if op.image in (*image.names, image.id):
                 if any(each.image_id == image.id for each in self.containers.values()):
                     raise errors.EngineConflict(f"image {op.image} is in use")
                 names = tuple(name for name in image.names if name != op.image)
                 self.images[image.id] = replace(image, names=names)
                 if not names:
                     del self.images[image.id]
+
+    def _prune_build_cache(self, op: ops.PruneBuildCache) -> None:
+        key = JobKey(op.project, 0, "prune")
+        self.jobs[key] = Job(key, "running", "build cache", self.now, self.now + 600)
 
     # ---- traffic -----------------------------------------------------------------------
 
@@ -629,6 +655,7 @@ _HANDLERS: Mapping[type[ops.Operation], Callable[..., None]] = {
     ops.WriteUpstream: World._write_upstream,
     ops.RemoveUpstream: World._remove_upstream,
     ops.PutRoutes: World._put_routes,
+    ops.PruneBuildCache: World._prune_build_cache,
 }
 assert set(_HANDLERS) == set(ops.OPERATIONS), "an operation that the simulated server does not know"
 

@@ -118,6 +118,7 @@ def image_from(listed: Json) -> Image:
         project=labels.get(naming.LABEL_PROJECT, ""),
         content_key=labels.get(naming.LABEL_CONTENT, ""),
         created_at=float(listed.get("Created") or 0),
+        parent_id=listed.get("ParentId") or "",
     )
 
 
@@ -175,11 +176,11 @@ def policy_json(policy: str) -> dict[str, Any]:
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 
-def container_config(wanted: CreateContainer) -> dict[str, Any]:
+def container_config(wanted: CreateContainer, secrets: Mapping[str, str]) -> dict[str, Any]:
     """The body that creates a container: hardened, bounded, published on 127.0.0.1 alone."""
     identity, run = wanted.identity, wanted.run
     inside = f"{run.port}/tcp"
-    environment = {**run.env, "PORT": str(run.port)}
+    environment = {**run.env, **secrets, "PORT": str(run.port)}
     config: dict[str, Any] = {
         "Hostname": identity.project,
         "Image": wanted.image,

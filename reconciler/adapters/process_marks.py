@@ -67,6 +67,15 @@ def program_of(pid: int) -> str:
         return ""
 
 
+def arguments_of(pid: int) -> tuple[str, ...]:
+    """The words of a process's command line; empty where it is gone."""
+    try:
+        raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return ()
+    return tuple(os.fsdecode(word) for word in raw.split(b"\0") if word)
+
+
 def exits(pidfd: int, deadline: float) -> bool:
     """Whether the process behind a pidfd ends before the deadline (of `time.monotonic`)."""
     with selectors.DefaultSelector() as selector:

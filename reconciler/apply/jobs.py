@@ -1,4 +1,4 @@
-"""Starts, watches and cancels jobs: builds, probes, verifications, stops.
+"""Starts, watches and cancels jobs: builds, probes, verifications, stops, pruning.
 
 Started by `operations`, read by `observe` as part of the snapshot. Each job has a thread, a row
 and a deadline; its end marks the project dirty. Decides nothing about what follows.
@@ -139,7 +139,7 @@ class Jobs:
             if self._cancels.get(key) is not cancel:
                 return
             del self._cancels[key], self._threads[key]
-            if cancel.event.is_set() or key.kind == "stop":
+            if cancel.event.is_set() or key.kind in ("stop", "prune"):
                 del self._jobs[key]
             else:
                 self._jobs[key] = ended

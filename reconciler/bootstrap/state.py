@@ -37,6 +37,7 @@ def prepare_state(settings: Settings) -> Host:
         http_port=settings.http_port,
         ports=settings.ports,
         builds=settings.builds,
+        disk_budget_bytes=settings.disk_budget_bytes,
     )
 
 

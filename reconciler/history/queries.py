@@ -33,6 +33,7 @@ from reconciler.model.status import ProjectStatus
 
 RELEASES_FOR_PLANNING = 200
 _DRAINING_FOR_PLANNING = 20
+_IMAGES_FOR_PLANNING = 1000
 _APPROVALS_FOR_PLANNING = 1000
 _PARTS = ("live", "open", "last_ended", "previous_live")
 
@@ -198,6 +199,11 @@ def _project(connection: Connection, row: Row) -> ProjectHistory:
         " ORDER BY number DESC LIMIT ?",
         (name, _DRAINING_FOR_PLANNING),
     )
+    retired = connection.execute(
+        "SELECT image_id, MAX(ended_at) AS at FROM deployments WHERE project = ? AND state = 'retired'"
+        " AND image_id <> '' GROUP BY image_id ORDER BY at DESC LIMIT ?",
+        (name, _IMAGES_FOR_PLANNING),
+    )
     return ProjectHistory(
         project=name,
         last_number=row["last_number"],
@@ -209,6 +215,7 @@ def _project(connection: Connection, row: Row) -> ProjectHistory:
         repairs=tuple(json.loads(row["repairs"])),
         adopted=bool(row["adopted"]),
         draining=MappingProxyType({each["number"]: each["drain_until"] for each in draining}),
+        retired=MappingProxyType({each["image_id"]: each["at"] for each in retired}),
     )
 
 

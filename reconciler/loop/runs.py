@@ -16,6 +16,7 @@ from reconciler.adapters.git_repository import Mirrors
 from reconciler.apply.executor import Applied, Executor
 from reconciler.errors import GitsteadError, Retryable
 from reconciler.history.recorder import Recorder
+from reconciler.model.disk import shown
 from reconciler.model.operation import (
     AdoptDeployment,
     CreateContainer,
@@ -24,18 +25,22 @@ from reconciler.model.operation import (
     OpenDeployment,
     Operation,
     RemoveContainer,
+    RemoveImage,
     RetireProject,
     StartBuild,
 )
 from reconciler.model.plan import ProjectPlan
 from reconciler.model.release import History
+from reconciler.plan.collection import NOT_NEEDED
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass
 class Runs:
-    """`platform_repo` is the platform repository's address; `app_repo_of` gives a project's."""
+    """`platform_repo` is the platform repository's address; `app_repo_of` gives a project's. `on_live` is called
+    when a deployment went live.
+    """
 
     executor: Executor
     recorder: Recorder
@@ -43,6 +48,7 @@ class Runs:
     platform_repo: str
     app_repo_of: Callable[[str], str]
     clock: Callable[[], float]
+    on_live: Callable[[], None] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _in_flight: dict[str, ProjectPlan] = field(default_factory=dict)
 
@@ -78,6 +84,8 @@ class Runs:
         for operation in applied.done:
             self._keep_commits(operation)
             _log_outcome(operation)
+        if any(isinstance(each, MarkLive) for each in applied.done):
+            self.on_live()
         if applied.failed is None or applied.error is None:
             if not plan.partial:
                 self.recorder.clear_failure(plan.project)
@@ -96,6 +104,10 @@ class Runs:
         """What no row of a deployment tells: what was put back, and that the project was removed."""
         causes = {each.cause.text: "drift" for each in applied.done if each.cause.kind == "drift"}
         causes |= {each.cause.text: "removed" for each in applied.done if isinstance(each, RetireProject)}
+        images = [each for each in applied.done if isinstance(each, RemoveImage) and each.cause == NOT_NEEDED]
+        if images:
+            many = f"{len(images)} image{'' if len(images) == 1 else 's'}"
+            causes[f"collected {many}, {shown(sum(each.freed_bytes for each in images))}"] = "collected"
         for text, kind in causes.items():
             self.recorder.record_event(project_name, kind, text, now=self.clock(), reason=text)
 

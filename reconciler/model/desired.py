@@ -16,16 +16,31 @@ from reconciler.model.spec import Diagnostic, PlatformSpec, ProjectSpec
 
 
 @dataclass(frozen=True)
+class AskedVersion:
+    """`version` as `file` has it (">=3.12", "lts/iron"); `image` is the base that should have it."""
+
+    language: str
+    version: str
+    file: str
+    image: str
+
+
+@dataclass(frozen=True)
 class Dockerfile:
     """`text` is written into the build context as `path`; None means the repository's own is used.
 
     `bases` are the images that its FROM lines name; None where they cannot be told from the text
-    (then no build is ever skipped). `scratch` is not among them.
+    (then no build is ever skipped). `scratch` is not among them. `ignore` is written into the context as
+    `.dockerignore`; "" means that the source has one, or needs none. `asked` is the version of its language
+    that the source wants. `notes` are sentences for a person, told in the build's log.
     """
 
     path: str
     text: str | None
     bases: tuple[str, ...] | None
+    ignore: str = ""
+    asked: AskedVersion | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ class Host:
 
     `upstreams_folder` is where upstream files lie, as Caddy sees it. `ports` is the first and
     last leasable port. `verify_token` is what our own verifying requests carry.
-    `http_port` is where Caddy listens for the apps' visitors. `builds` may run at once.
+    `http_port` is where Caddy listens for the apps' visitors. `builds` may run at once. Images of ours that
+    nothing needs may take `disk_budget_bytes`.
     """
 
     instance: str
@@ -23,3 +24,4 @@ class Host:
     http_port: int = 80
     ports: tuple[int, int] = (20000, 29999)
     builds: int = 1
+    disk_budget_bytes: int = 10 * 2**30

@@ -1,4 +1,4 @@
-"""Long work beside the runs: builds, readiness probes, verification through the route, stopping.
+"""Long work beside the runs: builds, readiness probes, verification through the route, stopping, pruning.
 
 Started and cancelled by operations, reported by `apply.jobs`, read by `plan` as observed
 state. A job never holds an apply worker.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-JobKind = Literal["build", "probe", "verify", "stop"]
+JobKind = Literal["build", "probe", "verify", "stop", "prune"]
 JobState = Literal["running", "succeeded", "failed"]
 
 

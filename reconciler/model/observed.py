@@ -12,6 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
+from reconciler.model.disk import Disk
 from reconciler.model.job import Job, JobKey
 from reconciler.model.naming import Identity
 
@@ -56,7 +57,10 @@ class Container:
 
 @dataclass(frozen=True)
 class Image:
-    """An image of the engine. `content_key` and `project` are "" where our labels are missing."""
+    """An image of the engine. `content_key` and `project` are "" where our labels are missing.
+
+    `parent_id` is what the engine's old builder made it from, "" for BuildKit's.
+    """
 
     id: str
     names: tuple[str, ...]
@@ -64,6 +68,7 @@ class Image:
     project: str = ""
     content_key: str = ""
     created_at: float = 0.0
+    parent_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ class Observed:
     `upstreams` maps project to the port that its upstream file names (0: a file without a port);
     a project without a file is absent. `listening` are TCP ports in use on this host, `reserved`
     those that plans which are being applied just now give out, `reserved_builds` the build slots that
-    they take.
+    they take. `disk` is None until it was measured; `disk_problem` says what is below the floor now, "" = nothing.
     """
 
     at: float
@@ -128,3 +133,5 @@ class Observed:
     reserved: frozenset[int] = frozenset()
     reserved_builds: int = 0
     jobs: Mapping[JobKey, Job] = field(default_factory=lambda: MappingProxyType({}))
+    disk: Disk | None = None
+    disk_problem: str = ""

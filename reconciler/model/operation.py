@@ -11,6 +11,7 @@ from reconciler.model.operation_base import PLATFORM, Cause, Operation
 from reconciler.model.operation_host import (
     CreateContainer,
     CreateNetwork,
+    PruneBuildCache,
     PutRoutes,
     RemoveContainer,
     RemoveImage,
@@ -49,6 +50,7 @@ __all__ = [
     "MarkLive",
     "OpenDeployment",
     "Operation",
+    "PruneBuildCache",
     "PutRoutes",
     "RemoveContainer",
     "RemoveImage",
@@ -87,4 +89,5 @@ OPERATIONS: tuple[type[Operation], ...] = (
     WriteUpstream,
     RemoveUpstream,
     PutRoutes,
+    PruneBuildCache,
 )

@@ -107,15 +107,36 @@ class RemoveNetwork(Operation):
 
 @dataclass(frozen=True, kw_only=True)
 class RemoveImage(Operation):
+    """`image` is a name of ours, or the id of an image that has none; `freed_bytes` what only it takes, 0 = unknown."""
+
     verb = "remove-image"
-    volatile = frozenset({"image_id"})
+    volatile = frozenset({"image_id", "freed_bytes"})
 
     image: str
     image_id: str
+    freed_bytes: int = 0
 
     @property
     def resource(self) -> str:
         return self.image
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneBuildCache(Operation):
+    """Take the engine's build cache back to `keep_bytes`, oldest first, but not what was used within `unused_s`."""
+
+    verb = "prune-cache"
+
+    keep_bytes: int
+    unused_s: float
+
+    @property
+    def resource(self) -> str:
+        return "build cache"
+
+    @property
+    def sentence(self) -> str:
+        return f"to {self.keep_bytes / 2**30:.1f} GiB, of what was unused for {self.unused_s / 3600:g} h"
 
 
 # ---- traffic -------------------------------------------------------------------------------

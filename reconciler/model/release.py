@@ -132,7 +132,8 @@ class ProjectHistory:
     one that ended without going live and is newer than `live`; `previous_live` the one that
     `live` replaced. `repairs` are the times of the last starts for drift, oldest first.
     `adopted`: what runs of it was found by its labels after the store was lost. `draining` maps
-    the number of a retired deployment to the time when its container may be stopped.
+    the number of a retired deployment to the time when its container may be stopped, `retired` the id of
+    an image to when the last deployment that served with it was retired.
     """
 
     project: str
@@ -145,6 +146,7 @@ class ProjectHistory:
     repairs: tuple[float, ...] = ()
     adopted: bool = False
     draining: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
+    retired: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,11 @@ def new_identity(view: View, deployment: Deployment, *, release: int, image_id: 
 def create(
     view: View, deployment: Deployment, who: Identity, *, restart_policy: str, cause: Cause
 ) -> tuple[Operation, ...]:
-    """Network, container, start; nothing where it is not known what the container should be."""
-    run = deployment.run or (view.desired.spec.run if view.desired and view.is_wanted(deployment) else None)
+    """Network, container, start; nothing where it is not known what the container should be.
+
+    What Git asks for now comes first where it is the same: its secrets may be sealed to a newer key.
+    """
+    run = view.desired.spec.run if view.desired and view.is_wanted(deployment) else deployment.run
     if run is None:
         return ()
     network = CreateNetwork(project=view.project, deployment=who.deployment, cause=cause, network=view.network)

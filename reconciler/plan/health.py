@@ -44,6 +44,7 @@ def judge(view: View, planned: Planned) -> Verdict:
     parts = [
         *_gates(view, planned),
         *_spec(view),
+        *_disk(view, planned),
         *_failed(view),
         *_trouble(view),
         *_attempt(view),
@@ -108,6 +109,23 @@ def _failed(view: View) -> Iterable[Part]:
     reason = Reason(last.reason) if last.reason in set(Reason) else Reason.OPERATION_FAILED
     then = f"{(last.hint or 'Push a fix').rstrip('.')}, or gitstead retry {view.project}"
     yield Health.DEGRADED, Condition("Stalled", "True", reason, f"{text}. {then}")
+
+
+def waits_for_disk(view: View, opening: Opening) -> bool:
+    """Whether a build would begin if there were room for it."""
+    now, problem = view.past.open, view.world.observed.disk_problem
+    if not problem or now is None:
+        return opening.lacks_disk
+    return now.state in (State.QUEUED, State.BUILDING) and view.job(now.number, "build") is None
+
+
+def _disk(view: View, planned: Planned) -> Iterable[Part]:
+    if waits_for_disk(view, planned.opening):
+        message = (
+            f"nothing is built: {view.world.observed.disk_problem}; what runs goes on. Free space (gitstead doctor"
+            " shows what takes it) or lower limits.disk_floor, and it goes on by itself"
+        )
+        yield Health.DEGRADED, Condition("Stalled", "True", Reason.DISK_LOW, message)
 
 
 def _trouble(view: View) -> Iterable[Part]:

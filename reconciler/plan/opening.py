@@ -28,7 +28,8 @@ SETTLE_AGAIN_S = 86400.0
 class Opening:
     """`due_at` is when it may happen at last (0: never by itself); `not_converging` names fields.
 
-    While `waiting` for a person, `held` are the operations that follow.
+    While `waiting` for a person, `held` are the operations that follow. `lacks_disk`: it needs a build, and the
+    host has no room for one.
     """
 
     operations: tuple[Operation, ...] = ()
@@ -36,6 +37,7 @@ class Opening:
     held: tuple[Operation, ...] = ()
     due_at: float = 0.0
     not_converging: tuple[str, ...] = ()
+    lacks_disk: bool = False
 
 
 def open_deployment(view: View, *, may_build: bool) -> Opening:
@@ -58,7 +60,15 @@ def open_deployment(view: View, *, may_build: bool) -> Opening:
         cause = Cause("request", f"d{last.number} is tried again as a person asked: {cause.text}")
     begun = _begin(view, wanted, wanted.commit, cause=cause, fields=fields, may_build=may_build)
     waiting = confirmation(view)
-    return Opening(waiting=waiting, held=begun) if waiting is not None else Opening(begun)
+    if waiting is not None:
+        return Opening(waiting=waiting, held=begun)
+    if view.world.observed.disk_problem and _needs_build(view):
+        return Opening(lacks_disk=True)
+    return Opening(begun)
+
+
+def _needs_build(view: View) -> bool:
+    return not view.can_reuse or view.built_image(view.content_key) is None
 
 
 def failed_attempt(view: View) -> Deployment | None:

@@ -16,13 +16,15 @@ from reconciler.model.observed import Container, Engine, Observed
 from reconciler.model.operation import PLATFORM, Operation, StartBuild, StartContainer
 from reconciler.model.plan import Plan, ProjectPlan, Waiting
 from reconciler.model.release import History
-from reconciler.plan import containers, prune, rollout, routing, trouble
+from reconciler.plan import collection, containers, prune, rollout, routing, trouble
 from reconciler.plan.containers import Repair
-from reconciler.plan.health import Planned, judge, unknown
+from reconciler.plan.health import Planned, judge, unknown, waits_for_disk
 from reconciler.plan.opening import Opening, open_deployment
 from reconciler.plan.ownership import adoption, owned
 from reconciler.plan.ports import Ports
 from reconciler.plan.view import View, World
+
+DISK_AGAIN_S = 30.0
 
 
 def plan(desired: Desired, observed: Observed, history: History, host: Host) -> Plan:
@@ -36,12 +38,13 @@ def plan(desired: Desired, observed: Observed, history: History, host: Host) -> 
     removals = _removals(world, views, frozenset(own))
     gone = frozenset(name for name, waiting in removals.items() if waiting is None and adoption(views[name]) is None)
     slots = _Slots(host.builds, observed)
+    collected = collection.collect(world, observed.engine, views)
     plans = [*_platform_plan(world, gone)]
     for name in _fair_order(views):
         if name in removals:
             plans.append(_orphan_plan(views[name], removals[name]))
         else:
-            plans.append(_project_plan(views[name], slots))
+            plans.append(_project_plan(views[name], slots, collected.get(name, ())))
     return Plan(desired.revision, tuple(sorted(plans, key=lambda each: each.project)), unknowns)
 
 
@@ -103,17 +106,18 @@ def _is_build(job: Job) -> bool:
 
 
 def _platform_plan(world: World, gone: frozenset[str]) -> tuple[ProjectPlan, ...]:
+    pruning = collection.prune_cache(world)
     routes = routing.route(world, gone)
     if routes is None:
-        return ()
+        return (ProjectPlan(PLATFORM, pruning),) if pruning else ()
     failure = world.history.last_failures.get(PLATFORM)
     due = trouble.due_at(failure)
     if failure is None or failure.resource != routes.resource or world.now >= due:
-        return (ProjectPlan(PLATFORM, (routes,)),)
-    return (ProjectPlan(PLATFORM, wake_at=due, retry_at=due),)
+        return (ProjectPlan(PLATFORM, (routes, *pruning)),)
+    return (ProjectPlan(PLATFORM, pruning, wake_at=due, retry_at=due),)
 
 
-def _project_plan(view: View, slots: _Slots) -> ProjectPlan:
+def _project_plan(view: View, slots: _Slots, collected: tuple[Operation, ...]) -> ProjectPlan:
     taken_over, end = adoption(view), trouble.end(view)
     if taken_over is not None:
         return _joined(view, steps=(taken_over,), planned=Planned(taken_over=taken_over.identity.container_name))
@@ -121,16 +125,19 @@ def _project_plan(view: View, slots: _Slots) -> ProjectPlan:
         return _joined(view, steps=end)
     repair, cleared, due = _kept(view)
     opening = Opening()
+    may_build = slots.free > 0 and not view.world.observed.disk_problem
     if view.past.open is not None:
-        steps = rollout.advance(view, view.past.open, may_build=slots.free > 0)
+        steps = rollout.advance(view, view.past.open, may_build=may_build)
         due.append(view.past.open.deadline_at)
     else:
-        opening = open_deployment(view, may_build=slots.free > 0)
+        opening = open_deployment(view, may_build=may_build)
         steps = opening.operations
+    if waits_for_disk(view, opening):
+        due.append(view.now + DISK_AGAIN_S)
     steps = trouble.up_to_failed(view, steps)
     slots.use(steps)
     planned = Planned(opening, repair, opening.waiting)
-    return _joined(view, steps=steps, cleared=cleared, planned=planned, due=due, held=opening.held)
+    return _joined(view, steps=steps, cleared=(*cleared, *collected), planned=planned, due=due, held=opening.held)
 
 
 def _orphan_plan(view: View, waiting: Waiting | None) -> ProjectPlan:

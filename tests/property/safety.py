@@ -12,7 +12,7 @@ from reconciler.model import operation as ops
 from reconciler.model.condition import Reason
 from reconciler.model.observed import Container
 from reconciler.model.release import State
-from tests.world import World
+from tests.world import WINDOW_S, World
 
 STOPPED = ("exited", "dead", "created")
 
@@ -194,9 +194,32 @@ class Safety:
         self._hold(approved or not waits, f"{op.name} of {op.project} before a person approved (8)")
 
     def _remove_image(self, op: ops.RemoveImage) -> None:
+        if op.project in self.world.desired.names:
+            self._collect(op)
+            return
         self._prune(op)
         ours = f"gs-{self.world.host.instance}-{op.project}:"
         self._hold(op.image.startswith(ours), f"image name {op.image} is somebody else's (5)")
+
+    def _collect(self, op: ops.RemoveImage) -> None:
+        """Of a project that is wanted: only what is ours, what nothing needs, and what was measured."""
+        world, image = self.world, self.world.images.get(op.image_id)
+        disk, said = world.disk, f"image {op.image} of {op.project}"
+        self._hold(disk is not None and op.image_id in disk.layers, f"{said} was never measured")
+        self._hold(world.desired.complete, f"{said} goes though Git was not read wholly (3)")
+        if image is None or disk is None:
+            return
+        named = image.names == (op.image,) and op.image.startswith(f"gs-{world.host.instance}-{op.project}:")
+        self._hold(named or (not image.names and image.id.startswith("image-")), f"{said} is somebody else's (5)")
+        used = any(each.image_id == image.id for each in world.containers.values())
+        self._hold(not used, f"{said} is what a container runs")
+        for (project, number), each in world.deployments.items():
+            serves = each.is_open or each.state is State.LIVE
+            kept = each.state is State.RETIRED and disk.at < each.ended_at + WINDOW_S
+            if project == op.project and (serves or kept):
+                self._hold(each.image_id != image.id, f"{said} is needed by d{number}")
+            if project == op.project and each.is_open and image.names:
+                self._hold(not op.image.endswith(f":{each.content_key[:16]}"), f"{said} is what d{number} builds")
 
     def _remove_network(self, op: ops.RemoveNetwork) -> None:
         self._prune(op)

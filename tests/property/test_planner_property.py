@@ -206,6 +206,22 @@ class Server(RuleBasedStateMachine):
         if ours:
             del self.world.images[ours[index % len(ours)]]
 
+    @rule(index=numbers)
+    def image_loses_its_name(self, index: int) -> None:
+        ours = sorted(image for image in self.world.images if image.startswith("image-"))
+        if ours:
+            image = self.world.images[ours[index % len(ours)]]
+            self.world.images[image.id] = replace(image, names=())
+
+    @rule(budget_mb=st.sampled_from([1, 150, 1000]), cache_gb=st.sampled_from([0, 5]))
+    def disk_is_measured(self, budget_mb: int, cache_gb: int) -> None:
+        self.world.host = replace(self.world.host, disk_budget_bytes=budget_mb * MB)
+        self.world.measure(build_cache_bytes=6 * 2**30, build_cache_limit_bytes=cache_gb * 2**30)
+
+    @rule(problem=st.sampled_from(["", "1.2 GB free at /var/lib/docker, 2.0 GB is the floor"]))
+    def disk_fills_or_empties(self, problem: str) -> None:
+        self.world.disk_problem = problem
+
     @rule(name=names, port=st.sampled_from([0, 20000, 20001, 8080, None]))
     def upstream_file(self, name: str, port: int | None) -> None:
         if name in self.world.upstreams:
@@ -262,10 +278,11 @@ class Server(RuleBasedStateMachine):
 
     @rule(name=names)
     def foreign_image_is_built_on_ours(self, name: str) -> None:
-        """Labels are inherited; a name of somebody's own is also put on ours."""
+        """Labels are inherited, also without a name; a name of somebody's own is also put on ours."""
         self.world.images["theirs"] = Image("theirs", ("theirs:latest",), INSTANCE, name, "0123456789abcdef")
+        self.world.images["step"] = Image("step", (), INSTANCE, name, "0123456789abcdef")
         for image in list(self.world.images.values()):
-            if image.project == name and image.id != "theirs" and len(image.names) == 1:
+            if image.project == name and image.id not in ("theirs", "step") and len(image.names) == 1:
                 self.world.images[image.id] = replace(image, names=("aaa/tagged-by-hand:1", *image.names))
 
     # ---- quiet -------------------------------------------------------------------------
@@ -274,7 +291,7 @@ class Server(RuleBasedStateMachine):
         world = self.world
         strangers = {each.name: each for each in world.containers.values() if each.id.startswith("foreign")}
         world.caddy_up = world.engine_up = True
-        world.refusals = {}
+        world.refusals, world.disk_problem = {}, ""
         self.invalid, self.complete = set(), True
         for container in list(world.containers.values()):
             renamed = container.name.startswith("renamed-")

@@ -18,7 +18,7 @@ import yaml
 from reconciler import errors
 from reconciler.model.condition import Reason
 from reconciler.model.desired import SourceProblem
-from reconciler.model.observed import Routes
+from reconciler.model.observed import Image, Routes
 from reconciler.model.plan import Plan, render
 from reconciler.model.spec import Diagnostic, Location
 from reconciler.plan import gates
@@ -123,6 +123,28 @@ def _image(world: World, projects: dict[str, dict[str, Any]]) -> None:
     world.images.update(elsewhere.images)
 
 
+def _image_of(world: World, short: str) -> Image:
+    """`blog-d1`: the image of that deployment."""
+    project, _, number = short.rpartition("-d")
+    return world.images[world.deployments[project, int(number)].image_id]
+
+
+def _named_by_somebody(world: World, short: str) -> None:
+    image = _image_of(world, short)
+    world.images[image.id] = replace(image, names=(*image.names, "theirs:latest"))
+
+
+def _built_upon(world: World, short: str) -> None:
+    """Somebody built upon it without a name: the engine hands our labels on."""
+    world.images["theirs"] = replace(_image_of(world, short), id="theirs", names=())
+
+
+def _nameless(world: World, short: str) -> None:
+    """Its name went to a newer image of the same tag."""
+    image = _image_of(world, short)
+    world.images[image.id] = replace(image, names=())
+
+
 def _refuse(world: World, refusals: dict[str, list[str]]) -> None:
     """Operations that fail from now on: kind or resource, and the error."""
     world.refusals = {key: getattr(errors, kind)(text) for key, (kind, text) in refusals.items()}
@@ -183,6 +205,14 @@ STEPS: dict[str, Callable[..., Any]] = {
     "approve": _approve,
     "cancel": lambda world, short: _ask(world, gates.cancellation, short),
     "retry": lambda world, short: _ask(world, gates.retry, short),
+    "disk measured": lambda world, values: world.measure(**(values or {})),
+    "disk problem": lambda world, text: setattr(world, "disk_problem", text),
+    "disk budget": lambda world, megabytes: setattr(
+        world, "host", replace(world.host, disk_budget_bytes=megabytes * MB)
+    ),
+    "named by somebody": _named_by_somebody,
+    "built upon": _built_upon,
+    "nameless": _nameless,
     "stranger": lambda world, values: world.add_foreign(_container(values) if "-d" in values else values),
 }
 

@@ -1,0 +1,43 @@
+"""Which server a repository's address names: what a credential, a pinned key and a redirect are held against.
+
+Used by `desired` (rules across projects) and the `git_*` adapters, so that both mean the same host. Must be given
+addresses that one of them has checked; it refuses nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_USUAL_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class Remote:
+    """`scheme` is https, http, ssh or git, "" for a path of this host; `host` is in lower case."""
+
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+
+    @property
+    def authority(self) -> str:
+        """As `credentials.*.host` writes it: the host, with its port where that is not the usual one."""
+        return self.host if self.port == _USUAL_PORTS.get(self.scheme) else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in LOOPBACK
+
+
+def remote_of(repo: str) -> Remote:
+    """The server of an address; of `git@host:path` too. An empty one for a path or a file URL."""
+    if repo.startswith(("/", "file://")):
+        return Remote()
+    if "://" not in repo:
+        host = repo.partition(":")[0].rpartition("@")[2].lower()
+        return Remote("ssh", host, _USUAL_PORTS["ssh"])
+    parts = urlsplit(repo)
+    scheme = parts.scheme.lower()
+    return Remote(scheme, (parts.hostname or "").lower(), parts.port or _USUAL_PORTS.get(scheme, 0))
