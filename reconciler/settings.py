@@ -28,7 +28,8 @@ def _half_the_cores() -> int:
 
 @dataclass(frozen=True)
 class Settings:
-    """`platform_repo` is a URL or an absolute path, "" while none is set.
+    """`platform_repo` is a URL or an absolute path, "" while none is set; a private one is asked over https with
+    `platform_username` and the token in `platform_token_file`.
 
     `listen_host`/`http_port` is where Caddy takes the apps' visitors, `status_*` where the web
     page listens. `caddy_admin` is the socket of a Caddy that runs already; None lets `up` start
@@ -43,6 +44,8 @@ class Settings:
     state: Path
     platform_repo: str = ""
     platform_branch: str = "main"
+    platform_token_file: Path | None = None
+    platform_username: str = "git"
     listen_host: str = "127.0.0.1"
     http_port: int = 8680
     status_host: str = "127.0.0.1"
@@ -129,6 +132,8 @@ _PREFIX = "GITSTEAD_"
 _FLAT = {
     ("platform", "repo"): "platform_repo",
     ("platform", "branch"): "platform_branch",
+    ("platform", "token_file"): "platform_token_file",
+    ("platform", "username"): "platform_username",
     ("listen", "host"): "listen_host",
     ("listen", "http_port"): "http_port",
     ("listen", "status_host"): "status_host",

@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from reconciler.errors import SourceUnusable
+from reconciler.model.address import Remote, remote_of
 
 Kind = Literal["local", "git", "http", "ssh"]
 
@@ -36,6 +37,11 @@ class Address:
     kind: Kind
     host: str = ""
     path: Path | None = None
+
+    @property
+    def remote(self) -> Remote:
+        """The server, with scheme and port."""
+        return remote_of(self.url)
 
 
 def parse(repo: str, *, local_paths: tuple[str, ...]) -> Address:

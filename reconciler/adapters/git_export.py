@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pygit2
 
+from reconciler.adapters.git_submodules import Modules
 from reconciler.adapters.git_tree import Entry, content_of, size_of, walk
 from reconciler.errors import HostUnfit, SourceUnusable
 
@@ -45,13 +46,20 @@ class Exported:
 
 
 def write_tree(
-    repository: pygit2.Repository, root: pygit2.Oid, destination: Path, *, limits: Limits = DEFAULT_LIMITS
+    repository: pygit2.Repository,
+    root: pygit2.Oid,
+    destination: Path,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    modules: Modules | None = None,
 ) -> Exported:
     """Write the tree `root` into `destination`, an empty or missing folder; all of it or nothing.
 
-    Raises `SourceUnusable` naming the first entry that we refuse, `HostUnfit` where the disk refuses.
+    The limits hold for the tree with all its submodules; without `modules` there may be none. Raises
+    `SourceUnusable` naming the first entry that we refuse, `HostUnfit` where the disk refuses, and what fetching
+    a submodule raises.
     """
-    found = _checked(repository, root, limits)
+    found = _checked(repository, root, limits, modules)
     sizes = _sizes(repository, found, limits)
     _check_links(repository, found, sizes)
     try:
@@ -69,12 +77,32 @@ def write_tree(
     return Exported(len(sizes), sum(sizes.values()))
 
 
-def _checked(repository: pygit2.Repository, root: pygit2.Oid, limits: Limits) -> dict[bytes, Entry]:
-    found: dict[bytes, Entry] = {}
-    spellings: dict[str, Entry] = {}
-    for entry in walk(repository, root, depth=limits.depth + 1):
+def _everything(
+    repository: pygit2.Repository, root: pygit2.Oid, modules: Modules | None, *, depth: int, below: bytes = b""
+) -> Iterator[Entry]:
+    """Every entry with a name and a kind that we write; a submodule is a folder with what is in it."""
+    for found in walk(repository, root, depth=depth):
+        entry = replace(found, path=below + found.path)
         _check_name(entry)
         _check_kind(entry)
+        if entry.kind != "submodule":
+            yield entry
+            continue
+        if modules is None:
+            raise _refused(entry, "is a submodule", "files alone")
+        tree, inner = modules.enter(found)
+        yield replace(entry, kind="folder")
+        yield from _everything(
+            repository, tree, inner, depth=depth - found.path.count(b"/") - 1, below=entry.path + b"/"
+        )
+
+
+def _checked(
+    repository: pygit2.Repository, root: pygit2.Oid, limits: Limits, modules: Modules | None
+) -> dict[bytes, Entry]:
+    found: dict[bytes, Entry] = {}
+    spellings: dict[str, Entry] = {}
+    for entry in _everything(repository, root, modules, depth=limits.depth + 1):
         spelling = unicodedata.normalize("NFC", entry.path.decode()).casefold()
         twin = spellings.setdefault(spelling, entry)
         if twin is not entry:
@@ -110,10 +138,6 @@ def _check_name(entry: Entry) -> None:
 
 
 def _check_kind(entry: Entry) -> None:
-    if entry.kind == "submodule":
-        raise _refused(
-            entry, "is a submodule", "files; submodules are not supported yet", "Copy its files into the repository"
-        )
     if entry.kind == "unknown":
         raise _refused(entry, "is neither a file, a folder nor a link", "an entry with a mode that Git writes")
 

@@ -10,37 +10,44 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pygit2
-from pygit2.credentials import Keypair, Username
+from pygit2.credentials import Keypair, KeypairFromMemory, Username, UserPass
 from pygit2.enums import CredentialType
 
 from reconciler.adapters.git_mirror import mirror_ref, open_bare, target_of
+from reconciler.model.address import remote_of
 
 MAX_REFS = 200_000
 MAX_ALL = 1_000
 MAX_OBJECTS = 5_000_000
 SHOWN_NAMES = 20
+Given = Username | UserPass | Keypair | KeypairFromMemory
 
 
 @dataclass(frozen=True)
 class Request:
     """What to fetch. `refs` are full names; empty means every branch, up to 1,000.
 
-    `host` is the only host that may get credentials; `keys` are private key files, the first that
-    exists is used. `timeout_s` bounds connecting and listing, `transfer_s` the transfer after it.
+    `secret`, with `username`, is a token or a private ssh key in plain, for the server of `url` alone; without
+    one the first of the private key files `keys` that exists is used. `home` holds `.ssh/known_hosts`.
+    `timeout_s` bounds connecting and listing, `transfer_s` the transfer after it.
     """
 
     url: str
     mirror: str
     refs: tuple[str, ...]
-    host: str
-    is_ssh: bool
-    keys: tuple[str, ...]
     timeout_s: float
     transfer_s: float
     max_bytes: int
+    home: str = ""
+    keys: tuple[str, ...] = ()
+    username: str = ""
+    secret: str = field(default="", repr=False)
+
+    @property
+    def is_ssh(self) -> bool:
+        return remote_of(self.url).scheme == "ssh"
 
 
 @dataclass(frozen=True)
@@ -90,23 +97,39 @@ class Callbacks(pygit2.RemoteCallbacks):
         name = host.decode("utf-8", "replace") if isinstance(host, bytes) else host
         raise Refused("host_key" if self._request.is_ssh else "tls", name)
 
-    def credentials(self, url: str, username_from_url: str | None, allowed_types: CredentialType) -> Username | Keypair:
-        asked = _host_of(url)
-        if asked != self._request.host:
-            raise Refused("redirect", asked)
+    def credentials(self, url: str, username_from_url: str | None, allowed_types: CredentialType) -> Given:
+        asked = remote_of(url)
+        if asked != remote_of(self._request.url):
+            raise Refused("redirect", asked.authority)
+        if not self._request.is_ssh:
+            return self._token(allowed_types)
         name = username_from_url or "git"
-        if not allowed_types & CredentialType.SSH_KEY:
-            if self._request.is_ssh and allowed_types & CredentialType.USERNAME:
-                return Username(name)
-            raise Refused("auth", "the host asks for a user name and password")
+        if allowed_types & CredentialType.SSH_KEY:
+            return self._key(name)
+        if allowed_types & CredentialType.USERNAME:
+            return Username(name)
+        raise Refused("auth", "the host asks for a password, not for an ssh key")
+
+    def _token(self, allowed_types: CredentialType) -> UserPass:
+        if not self._request.secret:
+            raise Refused("asks", "the host asks for a user name and password")
+        if self._given or not allowed_types & CredentialType.USERPASS_PLAINTEXT:
+            raise Refused("auth", "the host does not accept it")
+        self._given = True
+        return UserPass(self._request.username, self._request.secret)
+
+    def _key(self, name: str) -> Keypair | KeypairFromMemory:
         if self._given:
-            raise Refused("auth", "the host does not accept our ssh key")
+            raise Refused("auth", "the host does not accept the ssh key")
+        self._given = True
+        if self._request.secret:
+            return KeypairFromMemory(name, "", self._request.secret, "")
         key = next((key for key in self._request.keys if Path(key).is_file()), None)
         if key is None:
+            places = " or ".join(self._request.keys)
             raise Refused(
-                "auth", f"the host asks for an ssh key and there is none at {' or '.join(self._request.keys)}"
+                "asks", "the host asks for an ssh key" + (f" and there is none at {places}" if places else "")
             )
-        self._given = True
         public = f"{key}.pub"
         return Keypair(name, public if Path(public).is_file() else None, key, "")
 
@@ -163,12 +186,6 @@ def _listed(remote: pygit2.Remote, refs: tuple[str, ...]) -> Answer:
     wanted = refs or tuple(branches[:MAX_ALL])
     names = tuple(name.removeprefix("refs/heads/") for name in branches[:SHOWN_NAMES])
     return Answer({ref: targets[ref] for ref in wanted if ref in targets}, names)
-
-
-def _host_of(url: str) -> str:
-    if "://" in url:
-        return (urlsplit(url).hostname or "").lower()
-    return url.partition(":")[0].rpartition("@")[2].lower()
 
 
 _SIGNS: tuple[tuple[str, str], ...] = (

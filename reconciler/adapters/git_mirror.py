@@ -26,19 +26,17 @@ _UNFINISHED = ".new-"
 _LEFTOVERS = ("objects/pack/pack_git2_*", "objects/tmp_object_git2_*", "objects/*/tmp_object_git2_*")
 
 
-def configure(*, home: Path | None = None, trust_owners: bool = False) -> None:
+def configure(*, trust_owners: bool = False) -> None:
     """Set up libgit2 for this process: nothing of anybody's git configuration applies, writes are durable.
 
     A person's `insteadOf` would lead an address past our checks. `trust_owners` lets repositories of
-    other users be opened: only where every path was checked before. `home` holds `.ssh/known_hosts`.
+    other users be opened: only where every path was checked before.
     """
     for level in (ConfigLevel.GLOBAL, ConfigLevel.XDG, ConfigLevel.SYSTEM, ConfigLevel.PROGRAMDATA):
         pygit2.settings.search_path[level] = ""
     pygit2.settings.enable_fsync_gitdir(True)
     pygit2.settings.cache_max_size(16 * 1024 * 1024)
     pygit2.settings.owner_validation = not trust_owners
-    if home is not None:
-        pygit2.settings.homedir = str(home)
 
 
 def folder_name(url: str) -> str:
@@ -148,16 +146,3 @@ def sweep(mirror: Path) -> list[str]:
 def unfinished(folder: Path) -> Iterator[Path]:
     """Mirrors that a kill left half made."""
     return folder.glob(f"{_UNFINISHED}*")
-
-
-def ssh_home(folder: Path, known_hosts: Path) -> Path:
-    """A home folder whose `.ssh/known_hosts` is the given file, which is how the library finds it."""
-    if known_hosts.name == "known_hosts" and known_hosts.parent.name == ".ssh":
-        return known_hosts.parent.parent
-    home = folder / "home"
-    (home / ".ssh").mkdir(mode=0o700, parents=True, exist_ok=True)
-    link = home / ".ssh" / "known_hosts"
-    if not link.is_symlink() or link.readlink() != known_hosts:
-        link.unlink(missing_ok=True)
-        link.symlink_to(known_hosts)
-    return home

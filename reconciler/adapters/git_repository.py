@@ -9,9 +9,12 @@ Safe to use from several threads: one repository's trouble never delays another.
 
 from __future__ import annotations
 
+import posixpath
 import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,12 +22,16 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from reconciler.adapters import git_mirror, git_platform, git_tree, git_trouble
-from reconciler.adapters.git_asking import Asker
+from reconciler.adapters.git_access import Access, Permissions, Rights
+from reconciler.adapters.git_asking import Asker, Ways
 from reconciler.adapters.git_export import DEFAULT_LIMITS, Exported, Limits, write_tree
 from reconciler.adapters.git_platform import PlatformFiles
 from reconciler.adapters.git_source import RepositoryState, SourceState
+from reconciler.adapters.git_submodules import Modules, Rules
 from reconciler.adapters.git_watched import watched_key
 from reconciler.errors import SourceUnusable
+from reconciler.model.address import remote_of
+from reconciler.model.credential import CredentialUse
 from reconciler.model.desired import SourceProblem
 
 _SHORTEST_SHA = 4
@@ -38,7 +45,7 @@ class Mirrors:
     `local_paths` are the folders of this host under which repositories may lie. Keys for ssh
     (`id_ed25519`, `id_ecdsa`, `id_rsa`; the first that exists, without a passphrase) lie beside
     `known_hosts`. Connecting and listing end after `timeout_s`, a transfer after ten times that;
-    `max_bytes` bounds one transfer.
+    `max_bytes` bounds one transfer. `rights` are what this host gives: without them no credential can be opened.
     """
 
     def __init__(
@@ -49,16 +56,30 @@ class Mirrors:
         known_hosts: Path,
         timeout_s: float,
         max_bytes: int = 1024**3,
+        rights: Rights | None = None,
     ) -> None:
         git_mirror.configure(trust_owners=True)
         self._folder = folder
-        self._asker = Asker(
-            folder, local_paths=local_paths, known_hosts=known_hosts, timeout_s=timeout_s, max_bytes=max_bytes
-        )
+        self._rights = rights or Rights(folder / "met_hosts")
+        ways = Ways(known_hosts, timeout_s=timeout_s, max_bytes=max_bytes, rights=self._rights)
+        self._asker = Asker(folder, local_paths=local_paths, ways=ways)
+        self.permit(Permissions())
         self._guard = threading.Lock()
         self._states: dict[str, RepositoryState] = {}
         self._sources: OrderedDict[tuple[str, str, str], SourceState] = OrderedDict()
         self._platforms: OrderedDict[tuple[str, str], PlatformFiles] = OrderedDict()
+
+    def permit(self, permissions: Permissions) -> frozenset[str]:
+        """From now on ask as these say; the addresses for which that is something new."""
+        before = self._asker.permissions
+        access = {**permissions.access, **self._rights.fixed}
+        self._asker.permissions = now = replace(permissions, access=MappingProxyType(access))
+        changed = frozenset(repo for repo in access if before.of(repo) != now.of(repo))
+        return changed if before.known_hosts == now.known_hosts else frozenset(access)
+
+    def credential_uses(self) -> Mapping[str, CredentialUse]:
+        """How each credential fared since the start, by its name."""
+        return self._rights.keyring.uses()
 
     def refresh(self, repo: str, branches: frozenset[str]) -> RepositoryState:
         """One look at the repository for all wanted branches; fetches only what is new.
@@ -159,11 +180,23 @@ class Mirrors:
     def export(self, repo: str, sha: str, *, path: str, destination: Path, limits: Limits = DEFAULT_LIMITS) -> Exported:
         """Write the tree of `path` at a commit into an empty or missing folder; all of it or nothing.
 
-        Raises `SourceUnusable` naming what we refuse to write, `HostUnfit` where the disk refuses.
+        Submodules below it are fetched, as far as their hosts are allowed. Raises `SourceUnusable` naming what we
+        refuse to write, `HostUnfit` where the disk refuses, and for a submodule what fetching raises.
         """
         mirror = self._open(repo)
-        tree = git_tree.tree_at(mirror, git_tree.commit_at(mirror, sha), path)
-        return write_tree(mirror, tree, destination, limits=limits)
+        commit = git_tree.commit_at(mirror, sha)
+        permissions, folder = self._asker.permissions, posixpath.normpath(path)
+        own = frozenset({remote_of(repo).authority}) if remote_of(repo).scheme else frozenset()
+        modules = Modules(
+            Rules(own | frozenset(permissions.submodule_hosts), self._asker.address_of, self._fetch_module),
+            repo=repo,
+            access=permissions.of(repo),
+            objects=mirror,
+            tree=commit.tree_id,
+            prefix="" if folder == "." else f"{folder}/",
+        )
+        tree = git_tree.tree_at(mirror, commit, path)
+        return write_tree(mirror, tree, destination, limits=limits, modules=modules)
 
     def keep(self, project_name: str, deployment: int, *, app: tuple[str, str], platform: tuple[str, str]) -> bool:
         """Keep both commits of a deployment reachable (invariant 3); whether anything was written.
@@ -216,6 +249,21 @@ class Mirrors:
                 expected="a commit that was fetched",
             ) from error
 
+    def _fetch_module(self, repo: str, sha: str, access: Access) -> Path:
+        """The mirror of a submodule that holds its commit; asked only where it does not yet."""
+        path = self._asker.mirror_path(repo, access)
+        if not _has_commit(path, sha):
+            _, error = self._asker.ask(repo, (), module_of=access)
+            if error is not None:
+                raise error
+        if not _has_commit(path, sha):
+            raise SourceUnusable(
+                f'no branch of "{repo}" leads to commit {sha}, which the repository pins',
+                expected="a commit that was pushed there",
+                remedy="Push it, or pin another one",
+            )
+        return path
+
     def _ask(self, repo: str, refs: tuple[str, ...]) -> dict[str, str]:
         answer, error = self._asker.ask(repo, refs)
         if error is not None:
@@ -242,12 +290,20 @@ class Mirrors:
         return git_mirror.commit_of(self._open(repo), git_mirror.mirror_ref(ref))
 
     def _commit(self, repo: str, sha: str) -> str:
-        """The full sha of a commit in the mirror; "" where there is none, or more than one."""
-        try:
-            found = git_mirror.open_bare(self._asker.mirror_path(repo)).get(sha)
-        except (pygit2.GitError, ValueError):
-            return ""
-        return str(found.id) if found is not None and found.type == ObjectType.COMMIT else ""
+        return _commit_in(self._asker.mirror_path(repo), sha)
+
+
+def _commit_in(mirror: Path, sha: str) -> str:
+    """The full sha of a commit in a mirror; "" where there is none, or more than one."""
+    try:
+        found = git_mirror.open_bare(mirror).get(sha)
+    except (pygit2.GitError, ValueError):
+        return ""
+    return str(found.id) if found is not None and found.type == ObjectType.COMMIT else ""
+
+
+def _has_commit(mirror: Path, sha: str) -> bool:
+    return _commit_in(mirror, sha) == sha
 
 
 def _misnamed(branch: str) -> SourceProblem | None:

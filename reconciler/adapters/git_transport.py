@@ -29,8 +29,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 class Workers:
     """At most eight workers at a time; of those that are idle for a minute, one stays."""
 
-    def __init__(self, home: Path, *, log_path: Path) -> None:
-        self._home = home
+    def __init__(self, *, log_path: Path) -> None:
         self._log_path = log_path
         self._slots = threading.BoundedSemaphore(LIMIT)
         self._lock = threading.Lock()
@@ -65,7 +64,7 @@ class Workers:
     def _ask(self, request: Request) -> Answer:
         with self._lock:
             worker = self._idle.pop() if self._idle else None
-        worker = worker or _Worker(self._home, self._log_path)
+        worker = worker or _Worker(self._log_path)
         with self._lock:
             self._busy.add(worker)
             if self._closed:
@@ -96,13 +95,13 @@ class _Worker:
 
     _starting = threading.Lock()
 
-    def __init__(self, home: Path, log_path: Path) -> None:
+    def __init__(self, log_path: Path) -> None:
         self.used_at = time.monotonic()
         ours, theirs = socket.socketpair()
         with self._starting, theirs:
             theirs.set_inheritable(True)
             self.pid = processes.start_daemon(
-                [sys.executable, "-P", "-m", "reconciler.adapters.git_worker", str(theirs.fileno()), str(home)],
+                [sys.executable, "-P", "-m", "reconciler.adapters.git_worker", str(theirs.fileno())],
                 env=processes.inherited({"PYTHONPATH": str(_ROOT)}),
                 log_path=log_path,
             )

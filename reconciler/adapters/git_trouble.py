@@ -5,11 +5,12 @@ Called by `git_repository` with an answer of `git_fetch`. Pure: words in, errors
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.adapters.git_address import Address
 from reconciler.adapters.git_fetch import Answer
-from reconciler.errors import GitsteadError, HostKeyMismatch, RemoteUnavailable, SourceUnusable
+from reconciler.errors import CredentialRefused, GitsteadError, HostKeyMismatch, RemoteUnavailable, SourceUnusable
 from reconciler.model.condition import Reason
 from reconciler.model.desired import SourceProblem
 
@@ -21,20 +22,37 @@ def problem_of(error: GitsteadError) -> SourceProblem:
     return SourceProblem(Reason(error.reason), str(error))
 
 
-def explain(answer: Answer, address: Address, *, timeout_s: float, known_hosts: Path) -> GitsteadError:
+@dataclass(frozen=True)
+class Asked:
+    """What was asked, and how: `credential` names it for people, "" where there was none; keys are fingerprints."""
+
+    address: Address
+    timeout_s: float
+    known_hosts: Path
+    met: Path
+    credential: str = ""
+    known_keys: tuple[str, ...] = ()
+    shown_keys: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        return f'"{self.address.shown}"'
+
+
+def explain(answer: Answer, asked: Asked) -> GitsteadError:
     """The error for an answer whose `trouble` is not empty."""
-    where = f'"{address.shown}"'
     if answer.trouble == "host_key":
-        return HostKeyMismatch(
-            f'the ssh key of "{answer.detail}" ({where}) is not one that {known_hosts} holds for it',
-            expected="the key that its administrator publishes: a changed key can mean an attack",
-            remedy=f"Compare the fingerprint with a trusted source, then add the host to {known_hosts}",
-        )
+        return _host_key(asked)
+    if answer.trouble in {"auth", "asks"} or (answer.trouble == "forbidden" and asked.credential):
+        return _refused(answer, asked)
+    where = asked.where
     unusable = {
         "not_found": (
             f"{where} is not there, or we may not see it: {answer.detail}",
             "the address of a Git repository",
-            "Correct the address, or give this host access",
+            f"Correct the address, or let {asked.credential} read it"
+            if asked.credential
+            else "Correct the address, or name a credential in source.credentials",
         ),
         "sha256": (
             f"{where} keeps its objects as sha256: {answer.detail}",
@@ -50,22 +68,55 @@ def explain(answer: Answer, address: Address, *, timeout_s: float, known_hosts: 
     if answer.trouble in unusable:
         what, expected, remedy = unusable[answer.trouble]
         return SourceUnusable(what, expected=expected, remedy=remedy)
-    what, expected, remedy = _passing(answer, address, timeout_s)
+    what, expected, remedy = _passing(answer, asked)
     return RemoteUnavailable(what, expected=expected, remedy=remedy)
 
 
-def _passing(answer: Answer, address: Address, timeout_s: float) -> tuple[str, str, str]:
+def _host_key(asked: Asked) -> HostKeyMismatch:
+    host = asked.address.remote.authority
+    shown = f" shows {' and '.join(asked.shown_keys)}" if asked.shown_keys else " shows another key"
+    if asked.known_keys:
+        return HostKeyMismatch(
+            f'"{host}" ({asked.where}) is not the ssh host that is pinned: it{shown}',
+            expected=f"{' or '.join(asked.known_keys)}; a changed key can mean an attack",
+            remedy=f"Ask its administrator. If the change is right, correct known_hosts in platform.yaml, "
+            f"{asked.known_hosts} or {asked.met}, whichever names it",
+        )
+    return HostKeyMismatch(
+        f'the ssh host "{host}" ({asked.where}) is not known'
+        + (f": it shows {' and '.join(asked.shown_keys)}" if asked.shown_keys else ""),
+        expected=f"a line for it in known_hosts of platform.yaml, or in {asked.known_hosts}",
+        remedy="Compare the fingerprint with the one that its administrator publishes, then add the line that "
+        "ssh-keyscan prints for it",
+    )
+
+
+def _refused(answer: Answer, asked: Asked) -> CredentialRefused:
+    host, is_ssh = asked.address.remote.authority, asked.address.kind == "ssh"
+    if answer.trouble == "asks":
+        return CredentialRefused(
+            f"{asked.where} asks for credentials, and none is named: {answer.detail}",
+            expected="source.credentials with the name of a credential of platform.yaml",
+            remedy="Name one (gitstead deploy-key PROJECT makes one); what runs goes on",
+        )
+    remedy = (
+        "Add its public half at that host again, or make another with gitstead deploy-key PROJECT"
+        if is_ssh
+        else "Make a new token there, seal it with gitstead seal and commit it in platform.yaml"
+    )
+    return CredentialRefused(
+        f"{host} refused {'the credential ' + asked.credential if asked.credential else 'the ssh key of this host'}: "
+        f"{answer.detail}",
+        expected=f"a{'n ssh key' if is_ssh else ' token'} that may read {asked.where}",
+        remedy=f"{remedy}; what runs goes on",
+    )
+
+
+def _passing(answer: Answer, asked: Asked) -> tuple[str, str, str]:
     """Trouble that may pass by itself, or with a change outside of Git."""
-    where = f'"{address.shown}"'
+    where = asked.where
     table = {
-        "deadline": (f"{where} did not answer in time", f"an answer within {timeout_s:g} s", _AGAIN),
-        "auth": (
-            f"{where} refused us: {answer.detail}",
-            "a repository that this host may read",
-            "Give this host's ssh key read access"
-            if address.kind == "ssh"
-            else "Use its ssh address with this host's ssh key, or make it readable without a password",
-        ),
+        "deadline": (f"{where} did not answer in time", f"an answer within {asked.timeout_s:g} s", _AGAIN),
         "forbidden": (f"{where} refused us: {answer.detail}", "a repository that this host may read", _AGAIN),
         "tls": (
             f"the certificate of {where} is not valid: {answer.detail}",

@@ -1,9 +1,10 @@
 """The worker process that talks to Git remotes: one request per line in, one answer per line out.
 
-Started by `git_transport` as `python -m reconciler.adapters.git_worker <fd> <home>`, so that a hostile
-server can crash, wedge or fill this process and never the reconciler (traps 22 and 23). Each request
-has an alarm whose default action ends the process, also inside the library's C code and also after the
-reconciler died; an idle worker ends when its socket closes. Must not import more than pygit2 needs.
+Started by `git_transport` as `python -m reconciler.adapters.git_worker <fd>`, so that a hostile server
+can crash, wedge or fill this process and never the reconciler (traps 22 and 23). Each request has an alarm
+whose default action ends the process, also inside the library's C code and also after the reconciler died;
+an idle worker ends when its socket closes. A request may hold a secret: it must reach no log and no file.
+Must not import more than pygit2 needs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import resource
 import signal
 import socket
 import sys
-from pathlib import Path
 
 import pygit2
 
@@ -25,8 +25,8 @@ MEMORY_LIMIT = 3 * 1024 * 1024 * 1024
 
 
 def main(arguments: list[str]) -> None:
-    """Serve until the socket closes. `arguments` are the socket's number and the home with `.ssh`."""
-    git_mirror.configure(home=Path(arguments[1]))
+    """Serve until the socket closes. `arguments` is the socket's number; each request brings its home."""
+    git_mirror.configure()
     pygit2.settings.mwindow_mapped_limit = 256 * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -40,6 +40,7 @@ def main(arguments: list[str]) -> None:
 def _answer(line: bytes) -> bytes:
     fields = json.loads(line)
     request = Request(**fields | {"refs": tuple(fields["refs"]), "keys": tuple(fields["keys"])})
+    pygit2.settings.homedir = request.home
     # A server that falls silent ends in an error; the alarm is for one that drips.
     pygit2.settings.server_connect_timeout = max(1, int(request.timeout_s * 800))
     pygit2.settings.server_timeout = max(1, int(request.timeout_s * 800))

@@ -13,9 +13,13 @@ import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from reconciler.adapters.git_access import TOKEN_FILE, Access, Keyring, Rights
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.errors import HostUnfit
+from reconciler.model.address import remote_of
+from reconciler.model.effects import Secrets
 from reconciler.model.host import Host
+from reconciler.model.spec import CredentialSpec
 from reconciler.settings import Settings
 
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -79,11 +83,38 @@ def only_reconciler(settings: Settings) -> Iterator[None]:
         yield
 
 
-def open_mirrors(settings: Settings, *, folder: Path | None = None, also: str = "") -> Mirrors:
-    """Mirrors in this state folder (or `folder`), with what the host file allows and the path `also`."""
+def open_mirrors(
+    settings: Settings,
+    *,
+    secrets: Secrets | None = None,
+    folder: Path | None = None,
+    also: str = "",
+    remembers: bool = False,
+) -> Mirrors:
+    """Mirrors in this state folder (or `folder`), with what the host file allows and the path `also`.
+
+    `secrets` opens the credentials that specs name; `remembers` is for the reconciler alone, which keeps the ssh
+    hosts that a spec lets us meet.
+    """
+    fixed = {settings.platform_repo: platform_access(settings)} if settings.platform_repo else {}
+    rights = Rights(
+        settings.state / "met_hosts",
+        Keyring(secrets, token_file=settings.platform_token_file),
+        remembers=remembers,
+        fixed=fixed,
+    )
     return Mirrors(
         folder or settings.mirrors,
         local_paths=(*settings.local_paths, *((also,) if also.startswith("/") else ())),
         known_hosts=settings.known_hosts,
         timeout_s=settings.git_timeout_s,
+        rights=rights,
     )
+
+
+def platform_access(settings: Settings) -> Access:
+    """How the platform repository itself is asked: with what the host file names, since no spec can say it."""
+    if settings.platform_token_file is None:
+        return Access()
+    host = remote_of(settings.platform_repo).authority
+    return Access(CredentialSpec(TOKEN_FILE, "https-token", host, "", username=settings.platform_username))

@@ -61,7 +61,7 @@ def mirrors(tmp_path: Path) -> Iterator[Mirrors]:
 @pytest.mark.parametrize(
     ("mode", "reason", "words"),
     [
-        ("401", Reason.REMOTE_UNAVAILABLE, "refused us: the host asks for a user name and password"),
+        ("401", Reason.CREDENTIAL_REFUSED, "asks for credentials, and none is named: the host asks for a user name"),
         ("404", Reason.SOURCE_UNUSABLE, "is not there, or we may not see it"),
         ("html", Reason.REMOTE_UNAVAILABLE, "answered with a page, not with a repository"),
         ("redirect", Reason.REMOTE_UNAVAILABLE, "sends us to another host, which we do not follow"),
@@ -195,8 +195,8 @@ def test_where_every_worker_waits_for_slow_hosts_that_is_told_in_time(
     http.mode = "drip"
     url = f"{http.url}/app.git"
     git_mirror.make(tmp_path / "mirror.git", url)
-    patient = Request(url, str(tmp_path / "mirror.git"), ("refs/heads/main",), "127.0.0.1", False, (), 3.0, 3.0, 1000)
-    workers = git_transport.Workers(tmp_path, log_path=tmp_path / "worker.log")
+    patient = Request(url, str(tmp_path / "mirror.git"), ("refs/heads/main",), 3.0, 3.0, 1000, home=str(tmp_path))
+    workers = git_transport.Workers(log_path=tmp_path / "worker.log")
     with contextlib.closing(workers):
         first = threading.Thread(target=workers.ask, args=(patient,))
         first.start()
@@ -321,7 +321,7 @@ def test_a_key_that_is_not_accepted_is_offered_once_trap_18(ssh: SshServer, by_s
     make_key(ssh.known_hosts.parent / "id_ed25519")
     state = by_ssh.refresh(ssh.url(source.bare), MAIN)
     assert state.problem is not None
-    assert "the host does not accept our ssh key" in state.problem.message
+    assert "refused the ssh key of this host: the host does not accept the ssh key" in state.problem.message
     until(lambda: "Connection closed" in ssh.attempts(), what="sshd's own account")
     assert ssh.attempts().count("Failed publickey") == 1
 
