@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -98,12 +99,15 @@ def _time(value: object) -> float:
 
 
 class HeartbeatFile:
-    """The writing side: one file of one reconciler."""
+    """The writing side: one file of one reconciler. `beats` counts what was written since the start.
 
-    """`beats` counts what was written since the start."""
+    `mask` hides secrets in what others said.
+    """
 
-    def __init__(self, path: Path, *, instance: str) -> None:
-        self._path, self._instance = path, instance
+    def __init__(
+        self, path: Path, *, instance: str, mask: Callable[[dict[str, object]], dict[str, object]] = dict
+    ) -> None:
+        self._path, self._instance, self._mask = path, instance, mask
         self._git_checked_at = 0.0
         self._last: dict[str, object] = {}
         self.beats = 0
@@ -142,7 +146,7 @@ class HeartbeatFile:
         self._path.unlink(missing_ok=True)
 
     def _write(self, values: dict[str, object]) -> None:
-        self._last = values
+        self._last = values = self._mask(values)
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(values))
         temporary.chmod(0o644)

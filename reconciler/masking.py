@@ -11,7 +11,8 @@ import json
 import math
 import re
 import threading
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 from reconciler.errors import SpecInvalid
@@ -68,6 +69,16 @@ class Masker:
             spans += self._torn(text, start=torn_start, end=torn_end)
         return _without(text, spans) if spans else text
 
+    def mask_values(self, value: Any) -> Any:
+        """A text, or a list, tuple or mapping of such, with every text masked; keys and all else stay as they are."""
+        if isinstance(value, str):
+            return self.mask(value)
+        if isinstance(value, Mapping):
+            return {key: self.mask_values(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.mask_values(each) for each in value)
+        return value
+
     def _held_by(self, text: str) -> set[str]:
         """The forms that stand in the text. One look at a text without any costs a microsecond or two."""
         held = {form for form in self._short if form in text}
@@ -99,6 +110,10 @@ class PieceMasker:
     def __init__(self, masker: Masker) -> None:
         self._masker = masker
         self._torn: set[Hashable] = set()
+
+    def is_torn(self, origin: Hashable) -> bool:
+        """Whether what comes next of that origin goes on with a line."""
+        return origin in self._torn
 
     def mask(self, text: str, *, origin: Hashable, ends: bool) -> str:
         """The piece, masked; `ends` says whether it ends where its line does."""

@@ -27,6 +27,7 @@ from reconciler.bootstrap.state import only_reconciler, prepare_state
 from reconciler.errors import GitsteadError, HostUnfit
 from reconciler.log_output import configure_logging
 from reconciler.loop.queue import ALL
+from reconciler.masking import Masker
 from reconciler.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -113,14 +114,15 @@ def serve(
     `log_to` takes the log in place of standard error. Raises HostUnfit where another reconciler has the
     state folder or the loop ended by itself, and what starting Caddy raises.
     """
-    configure_logging(level=settings.log_level, form=settings.log_format, stream=log_to)
+    masker = Masker()
+    configure_logging(level=settings.log_level, form=settings.log_format, stream=log_to, masker=masker)
     manager = ServiceManager(settings.notify_socket)
     host = prepare_state(settings)
     with only_reconciler(settings), _signals() as stopping:
         caddy = _caddy(settings)
         if caddy is not None:
             say(f"Caddy {caddy.ensure()}, visitors at http://{settings.listen_host}:{settings.http_port}")
-        platform = build(settings, host)
+        platform = build(settings, host, masker)
         child = WebChild(settings)
         loop = threading.Thread(target=platform.run, name="reconciler")
         loop.start()

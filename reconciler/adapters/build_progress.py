@@ -16,6 +16,8 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.adapters.build_reasons import Failure, explain
+from reconciler.adapters.processes import LINE_LIMIT
+from reconciler.masking import Masker, PieceMasker
 from reconciler.model.effects import CLIPPED_REMEDY, BuildStep, StepOutcome, Stream
 
 _LOST_TRACK = re.compile(r"failed to receive status: .*\bCanceled\b")
@@ -66,9 +68,15 @@ Told = Line | BuildStep
 
 
 class BuildProgress:
-    """Takes buildx's output line by line and tells it for people. Not for use by two threads at once."""
+    """Takes buildx's output line by line and tells it for people. Not for use by two threads at once.
 
-    def __init__(self) -> None:
+    What `masker` knows is in no name, reason or torn line, since those are cut; whole lines are masked where they
+    are kept.
+    """
+
+    def __init__(self, masker: Masker | None = None) -> None:
+        self._masker = masker or Masker()
+        self._pieces = PieceMasker(self._masker)
         self._steps: dict[str, _Step] = {}
         self._report = bytearray()
         self._words: deque[str] = deque(maxlen=_LAST_LINES)
@@ -135,7 +143,8 @@ class BuildProgress:
         if self._failed is None:
             return explain("", (), words or f"buildx ended with status {status} and said nothing")
         step, error = self._failed
-        return explain(step.name, tuple(step.last_lines), error or words)
+        evidence = tuple(self._masker.mask(line)[:_EVIDENCE_LIMIT] for line in step.last_lines)
+        return explain(step.name, evidence, error or words)
 
     def _take(self, report: Mapping[str, Any]) -> Iterator[Told]:
         for vertex in report.get("vertexes") or ():
@@ -145,8 +154,9 @@ class BuildProgress:
 
     def _vertex(self, vertex: Mapping[str, Any]) -> Iterator[Told]:
         step = self._steps.setdefault(vertex.get("digest", ""), _Step())
-        step.name = _shortened(vertex.get("name") or step.name)
+        step.name = _shortened(self._masker.mask(vertex["name"])) if vertex.get("name") else step.name
         started, completed, error = (vertex.get(key) or "" for key in ("started", "completed", "error"))
+        error = self._masker.mask(error)
         if started and (started, "") not in step.told:
             step.running = True
             step.started_at = step.started_at or _seconds(started)
@@ -176,8 +186,9 @@ class BuildProgress:
             yield from self._line(step, stream, raw, began)
             began = at
         while len(rest) > _LINE_LIMIT:
-            yield from self._line(step, stream, rest[:_LINE_LIMIT], began)
-            rest = rest[_LINE_LIMIT:]
+            piece = _whole_characters(rest, _LINE_LIMIT)
+            yield from self._line(step, stream, piece, began, ends=False)
+            rest = rest[len(piece) :]
         if rest:
             step.pending[stream] = (began, rest)
 
@@ -186,9 +197,11 @@ class BuildProgress:
             yield from self._line(step, stream, rest, at)
         step.pending.clear()
 
-    def _line(self, step: _Step, stream: Stream, raw: bytes, at: float) -> Iterator[Line]:
-        text = raw.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2]
-        step.last_lines.append(text[:_EVIDENCE_LIMIT])
+    def _line(self, step: _Step, stream: Stream, raw: bytes, at: float, *, ends: bool = True) -> Iterator[Line]:
+        text, origin = raw.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2], (id(step), stream)
+        if not ends or self._pieces.is_torn(origin):
+            text = self._pieces.mask(text, origin=origin, ends=ends)
+        step.last_lines.append(text)
         yield Line(stream, text, at, step.name)
         if not step.clipped and (clipped := _CLIPPED.search(text)):
             step.clipped = True
@@ -197,6 +210,7 @@ class BuildProgress:
 
     def _words_of_buildx(self, raw: bytes, now: float) -> Iterator[Line]:
         text = raw.decode("utf-8", "replace").rstrip()
+        text = self._pieces.mask(text, origin="buildx", ends=len(raw) < LINE_LIMIT)
         if text:
             self._words.append(text)
             yield Line("system", text, now)
@@ -205,6 +219,14 @@ class BuildProgress:
 def is_instruction(step_name: str) -> bool:
     """Whether a step makes something that a cache could hold: RUN, COPY and the like, but not FROM."""
     return _INSTRUCTION.match(step_name) is not None
+
+
+def _whole_characters(raw: bytes, limit: int) -> bytes:
+    """At most `limit` bytes of UTF-8, and no character cut in two."""
+    end = limit
+    while end > limit - 4 and raw[end] & 0xC0 == 0x80:
+        end -= 1
+    return raw[:end]
 
 
 def _ending(vertex: Mapping[str, Any], started: str, completed: str, error: str) -> str:

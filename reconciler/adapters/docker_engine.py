@@ -172,14 +172,15 @@ class DockerEngine:
             remedy="Remove unused networks, or give the platform a larger network pool",
         )
 
-    def create_container(self, wanted: CreateContainer) -> str:
+    def create_container(self, wanted: CreateContainer, secrets: Mapping[str, str] | None = None) -> str:
         """The id of the container that `wanted` describes, created and not started.
 
+        `secrets` are variables in plain text, beside those of `wanted.run.env`; only the engine is told them.
         A stopped leftover of ours with that name is replaced; one that already runs as wanted is kept.
         Raises `NotOurs` where the name is somebody else's, `EngineRefused` for what the engine will not do.
         """
         name = wanted.identity.container_name
-        config = values.container_config(wanted)
+        config = values.container_config(wanted, secrets or {})
 
         def create(api: Api) -> str:
             made = api.create_container_from_config(config, name)  # type: ignore[no-untyped-call]

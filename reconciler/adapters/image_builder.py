@@ -18,7 +18,9 @@ from reconciler.adapters import processes
 from reconciler.adapters.build_progress import BuildProgress, Told, is_instruction
 from reconciler.adapters.build_reasons import title
 from reconciler.adapters.processes import Cancellation
+from reconciler.adapters.secret_files import secret_options, sweep
 from reconciler.errors import BuildFailed, EngineUnavailable, ProgramTimedOut
+from reconciler.masking import Masker
 from reconciler.model.effects import CLIPPED_REMEDY, BuildStep, LogSink
 
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
@@ -42,6 +44,7 @@ class BuildRequest:
 
     `tag` is `repository:tag`. `build_contexts` are further folders by name (BuildKit newer than the one of
     engine 20.10). `job_id` marks the children, so that they are found after a kill of ours.
+    `secrets` are in plain text by name, for `RUN --mount=type=secret,id=<name>`.
     """
 
     context: Path
@@ -51,6 +54,7 @@ class BuildRequest:
     timeout_s: float
     job_id: str
     build_args: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     build_contexts: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -72,6 +76,7 @@ class _Attempt:
     cancellation: Cancellation
     scratch: Path
     deadline: float
+    secret_options: Sequence[str]
     steps: dict[str, BuildStep] = field(default_factory=dict)
 
     @property
@@ -84,7 +89,8 @@ class ImageBuilder:
 
     `docker_host` None is the default socket. `scratch` is where each build has a folder for its own files; None
     is the system's. `on_built` is called after each image that was made, since older engines announce none of
-    BuildKit's. `plugin_folders` come before the usual ones.
+    BuildKit's. `plugin_folders` come before the usual ones. `secrets_folder` holds build secrets while they are
+    needed and nothing else. What `masker` knows is in no error.
     """
 
     def __init__(
@@ -94,11 +100,15 @@ class ImageBuilder:
         scratch: Path | None = None,
         on_built: Callable[[], None] | None = None,
         plugin_folders: Iterable[Path] = (),
+        secrets_folder: Path | None = None,
+        masker: Masker | None = None,
     ) -> None:
         self._docker_host = docker_host or _DEFAULT_SOCKET
         self._scratch = scratch
         self._on_built = on_built
         self._plugin_folders = tuple(plugin_folders)
+        self._secrets_folder = secrets_folder or Path(tempfile.gettempdir(), "gitstead-secrets")
+        self._masker = masker or Masker()
 
     def build(self, request: BuildRequest, sink: LogSink, *, cancellation: Cancellation | None = None) -> Built:
         """Build it. Lines and steps go to `sink`, which stays open.
@@ -108,8 +118,12 @@ class ImageBuilder:
         not answer, `HostUnfit` where there is no buildx.
         """
         cancellation = cancellation or Cancellation()
-        with tempfile.TemporaryDirectory(prefix="gitstead-build-", dir=self._scratch) as scratch:
-            attempt = _Attempt(request, sink, cancellation, Path(scratch), time.monotonic() + request.timeout_s)
+        deadline = time.monotonic() + request.timeout_s
+        with (
+            tempfile.TemporaryDirectory(prefix="gitstead-build-", dir=self._scratch) as scratch,
+            secret_options(request.secrets, self._secrets_folder) as secrets,
+        ):
+            attempt = _Attempt(request, sink, cancellation, Path(scratch), deadline, secrets)
             progress, status = self._run(attempt)
             if status != 0 and progress.lost_track and not cancellation.cancelled:
                 sink.write("system", _LOST_TRACK, at=time.time())
@@ -125,12 +139,13 @@ class ImageBuilder:
         return Built(image_id, steps=len(outcomes), cached=outcomes.count("cached"))
 
     def _run(self, attempt: _Attempt) -> tuple[BuildProgress, int]:
-        request, progress = attempt.request, BuildProgress()
+        request, progress = attempt.request, BuildProgress(self._masker)
         # A configuration folder of its own: no other builder is selected there, and what buildx notes of each
         # build for its history goes with it.
         buildx_config = str(attempt.scratch / "buildx")
         env = processes.inherited({"DOCKER_HOST": self._docker_host, "BUILDX_CONFIG": buildx_config})
-        argv = [*self._program(env), "build", *_options(request, attempt.id_file, env), str(request.context)]
+        options = [*_options(request, attempt.id_file, env), *attempt.secret_options]
+        argv = [*self._program(env), "build", *options, str(request.context)]
 
         def take(_: str, raw: bytes) -> None:
             _write(attempt, progress.feed(raw, now=time.time()))
@@ -154,6 +169,10 @@ class ImageBuilder:
         finally:
             _write(attempt, progress.finish(now=time.time()))
         return progress, finished.status
+
+    def sweep(self) -> None:
+        """At start: the build secrets that a killed process left."""
+        sweep(self._secrets_folder)
 
     def _program(self, env: Mapping[str, str]) -> list[str]:
         folders = [

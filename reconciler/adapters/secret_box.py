@@ -72,18 +72,21 @@ class SecretBox:
 
     def open(self, sealed: str, *, kind: str, project: str, key: str) -> str:
         """The plaintext. Raises `SecretUnreadable` where it cannot be opened or is of another kind, project or key."""
-        with self._lock:
-            found = self._open(sealed)
+        place = f"{kind} {key} of {project}"
+        try:
+            with self._lock:
+                found = self._open(sealed)
+            self._masker.add(found.value)
+        except SecretUnreadable as error:
+            raise SecretUnreadable(f"{place} {error.what}", expected=error.expected, remedy=error.remedy) from error
+        except SpecInvalid as error:
+            raise SecretUnreadable(f"{place}: {error.what}", expected=error.expected, remedy=error.remedy) from error
         if (found.kind, found.key) != (kind, key) or found.project not in (project, ANY_PROJECT):
             raise SecretUnreadable(
-                f"it was sealed as {found.kind} {_shown(found.key)} of {_shown(found.project)}",
-                expected=f"{kind} {key} of {project}",
-                remedy=f"Seal it for this place: gitstead seal {project} {key} --kind {kind}",
+                f"{place} was sealed as {found.kind} {_shown(found.key)} of {_shown(found.project)}",
+                expected="a value sealed for this place",
+                remedy=f"gitstead seal {project} {key} --kind {kind}",
             )
-        try:
-            self._masker.add(found.value)
-        except SpecInvalid as error:
-            raise SecretUnreadable(error.what, expected=error.expected, remedy=error.remedy) from None
         return found.value
 
     def mark(self, sealed: str, *, kind: str, project: str, key: str) -> str:
@@ -96,7 +99,7 @@ class SecretBox:
             secret = (self._keys / "mark").read_bytes()
         except OSError as error:
             raise SecretUnreadable(
-                f"{self._keys / 'mark'} cannot be read: {error.strerror}",
+                f"{kind} {key} of {project} needs {self._keys / 'mark'}, which cannot be read: {error.strerror}",
                 expected="the file that the reconciler made at its first start",
                 remedy="Put it back, or run gitstead key, which makes another",
             ) from error
@@ -192,19 +195,19 @@ def _decrypted(sealed: str, identities: Sequence[x25519.Identity]) -> Sealed:
     """Not a word of what is inside gets into an error, unless it is one of ours in every other respect."""
     try:
         if not sealed.startswith(PREFIX) or len(sealed) > _LONGEST_SEALED:
-            raise SecretUnreadable("it is no sealed value", expected=f"{PREFIX} and base64", remedy=_AGAIN)
+            raise SecretUnreadable("is no sealed value", expected=f"{PREFIX} and base64", remedy=_AGAIN)
         plain = pyrage.decrypt(base64.b64decode(sealed.removeprefix(PREFIX), validate=True), list(identities))
         version, *rest = plain.decode().split("\n", 4)
     except (binascii.Error, ValueError):  # no cause is kept: that of a decoding error holds the plaintext
-        raise SecretUnreadable("it is damaged", expected="the text as it was printed", remedy=_AGAIN) from None
+        raise SecretUnreadable("is damaged", expected="the text as it was printed", remedy=_AGAIN) from None
     except pyrage.DecryptError as error:
         raise SecretUnreadable(
-            "it cannot be opened with this platform's key",
+            "cannot be opened with this platform's key",
             expected="a value sealed to a recipient that gitstead key prints",
             remedy=f"{_AGAIN}, or put the earlier keys/identity back",
         ) from error
     if version != VERSION or len(rest) != 4 or rest[0] not in KINDS or not all(rest[1:3]) or "\0" in plain.decode():
-        raise SecretUnreadable("what is inside is none of ours", expected=f"what {VERSION} says", remedy=_AGAIN)
+        raise SecretUnreadable("holds something that is none of ours", expected=f"what {VERSION} says", remedy=_AGAIN)
     return Sealed(*rest)
 
 
@@ -214,7 +217,7 @@ def _read_identities(path: Path) -> list[x25519.Identity]:
         found = [x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except OSError as error:
         raise SecretUnreadable(
-            f"the key file {path} cannot be read: {error.strerror}",
+            f"needs the key file {path}, which cannot be read: {error.strerror}",
             expected="the identity that the reconciler made at its first start",
             remedy="Run this on the platform's host as the reconciler's user, or put the file back",
         ) from error
@@ -222,7 +225,7 @@ def _read_identities(path: Path) -> list[x25519.Identity]:
         found = []
     if not found:
         raise SecretUnreadable(
-            f"the key file {path} is damaged",
+            f"needs the key file {path}, which is damaged",
             expected=f"lines that begin with {_IDENTITY}, or with #",
             remedy="Put a good copy back",
         )

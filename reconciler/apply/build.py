@@ -17,7 +17,7 @@ from reconciler.adapters.image_builder import BuildRequest, ImageBuilder
 from reconciler.apply.jobs import Cancel, Outcome
 from reconciler.errors import GitsteadError, ProgramTimedOut
 from reconciler.model.condition import Reason
-from reconciler.model.effects import LogSink
+from reconciler.model.effects import LogSink, Secrets
 from reconciler.model.naming import LABEL_CONTENT, LABEL_INSTANCE, LABEL_PROJECT
 from reconciler.model.operation import StartBuild
 
@@ -37,6 +37,7 @@ class Builds:
     open_log: Callable[[str, int], LogSink]
     ensure_base: Callable[[str, Callable[[str], None]], None]
     clock: Callable[[], float]
+    secrets: Secrets
 
     def build(self, op: StartBuild, cancel: Cancel) -> Outcome:
         """Export, write a generated Dockerfile, build, and return the image's id."""
@@ -70,6 +71,10 @@ class Builds:
                 },
                 timeout_s=op.timeout_s,
                 job_id=f"{self.instance}/{op.project}/d{op.deployment}",
+                secrets={
+                    name: self.secrets.open(sealed, kind="build-secret", project=op.project, key=name)
+                    for name, sealed in op.secrets.items()
+                },
             )
             built = self.builder.build(request, sink, cancellation=cancel.program)
         self._say(sink, f"Built {built.image_id}: {built.cached} of {built.steps} steps out of the cache")
@@ -91,6 +96,7 @@ class Builds:
 
     def sweep(self) -> None:
         """At start: what a killed process left."""
+        self.builder.sweep()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
 

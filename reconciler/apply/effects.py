@@ -15,7 +15,7 @@ from reconciler.apply.build import Builds
 from reconciler.apply.jobs import Jobs
 from reconciler.apply.output import Outputs
 from reconciler.apply.probe import Probes
-from reconciler.model.effects import Records
+from reconciler.model.effects import Records, Secrets
 
 
 @dataclass(frozen=True)
@@ -28,4 +28,5 @@ class Effects:
     builds: Builds
     outputs: Outputs
     probes: Probes
+    secrets: Secrets
     clock: Callable[[], float]

@@ -104,7 +104,11 @@ def create_network(effects: Effects, op: ops.CreateNetwork) -> str:
 
 
 def create_container(effects: Effects, op: ops.CreateContainer) -> str:
-    container_id = effects.engine.create_container(op)
+    secrets = {
+        key: effects.secrets.open(sealed, kind="run-secret", project=op.project, key=key)
+        for key, sealed in op.run.secrets.items()
+    }
+    container_id = effects.engine.create_container(op, secrets)
     _own(effects, op.project, container_id=container_id, container_name=op.identity.container_name)
     return container_id
 

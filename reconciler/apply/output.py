@@ -13,6 +13,7 @@ import structlog
 
 from reconciler.adapters.docker_engine import DockerEngine
 from reconciler.errors import GitsteadError
+from reconciler.masking import Masker, PieceMasker
 from reconciler.model.effects import LogSink
 
 LINES = 200
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 class Outputs:
     """`open_log` gives the sink of a deployment's log, to which the output is appended."""
 
+    masker: Masker
     engine: DockerEngine
     open_log: Callable[[str, int], LogSink]
     clock: Callable[[], float]
@@ -32,8 +34,10 @@ class Outputs:
         sink = self.open_log(project_name, deployment)
         try:
             sink.write("system", f"The last output of {container}:", at=self.clock())
+            pieces = PieceMasker(self.masker)
             for stream, at, line in self.engine.container_logs(container, tail=LINES):
-                sink.write(stream, line.decode("utf-8", "replace").rstrip("\r\n"), at=at)
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                sink.write(stream, pieces.mask(text, origin=stream, ends=line.endswith(b"\n")), at=at)
         except GitsteadError as error:
             log.warning("output.not_kept", project=project_name, deployment=deployment, reason=error.reason)
             sink.write("system", f"It could not be read: {error.what}", at=self.clock())

@@ -18,6 +18,7 @@ from reconciler.adapters.engine_events import EngineEvents
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.adapters.image_builder import ImageBuilder
 from reconciler.adapters.process_marks import end_marked, marked_pids
+from reconciler.adapters.secret_box import SecretBox, ensure_keys
 from reconciler.adapters.upstream_files import UpstreamFiles
 from reconciler.apply.build import Builds
 from reconciler.apply.effects import Effects
@@ -40,6 +41,7 @@ from reconciler.loop.sources import Sources
 from reconciler.loop.triggers import EngineMarks, HostWatch, Requests
 from reconciler.loop.watch import LocalWatch
 from reconciler.loop.worker import Parts, Worker, patience_s
+from reconciler.masking import Masker
 from reconciler.model.effects import LogSink
 from reconciler.model.host import Host
 from reconciler.observe import Observer
@@ -97,17 +99,23 @@ class Ground:
     mirrors: Mirrors
     queue: DirtyQueue
     jobs: Jobs
+    masker: Masker
+    secrets: SecretBox
 
     def open_log(self, project_name: str, deployment: int) -> LogSink:
         return self.store.logs.open_log(project_name, deployment, now=time.time())
 
 
-def build(settings: Settings, host: Host) -> Platform:
-    """Everything for one reconciler. Settles what a killed one left (invariant 4) before it returns."""
-    ground = _ground(settings, host)
+def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platform:
+    """Everything for one reconciler. Settles what a killed one left (invariant 4) before it returns.
+
+    `masker` learns every secret that is opened.
+    """
+    ensure_keys(settings.keys)
+    ground = _ground(settings, host, masker or Masker())
     effects = _effects(settings, host, ground)
     _settle(ground, effects.builds, host.instance)
-    heartbeat = HeartbeatFile(settings.heartbeat, instance=host.instance)
+    heartbeat = HeartbeatFile(settings.heartbeat, instance=host.instance, mask=ground.masker.mask_values)
     sources, poller = _sources(settings, host, ground, heartbeat)
     parts = Parts(
         host=host,
@@ -156,9 +164,12 @@ def build(settings: Settings, host: Host) -> Platform:
     )
 
 
-def _ground(settings: Settings, host: Host) -> Ground:
+def _ground(settings: Settings, host: Host, masker: Masker) -> Ground:
+    ensure_keys(settings.keys)
     failpoints = Failpoints(settings.failpoint)
-    store = open_store(state_db=settings.state_db, logs_db=settings.logs_db, inbox_db=settings.inbox_db, create=True)
+    store = open_store(
+        state_db=settings.state_db, logs_db=settings.logs_db, inbox_db=settings.inbox_db, create=True, masker=masker
+    )
     recorder = failpoints.around(store.recorder)
     queue = DirtyQueue()
     return Ground(
@@ -181,6 +192,8 @@ def _ground(settings: Settings, host: Host) -> Ground:
             on_change=lambda project: queue.mark(project, "job ended", request_id=_current_request()),
             failpoints=failpoints,
         ),
+        masker=masker,
+        secrets=SecretBox(settings.keys, masker),
     )
 
 
@@ -195,14 +208,22 @@ def _effects(settings: Settings, host: Host, ground: Ground) -> Effects:
         builds=Builds(
             instance=host.instance,
             mirrors=ground.mirrors,
-            builder=ImageBuilder(settings.docker_host, scratch=folder, on_built=engine.forget_images),
+            builder=ImageBuilder(
+                settings.docker_host,
+                scratch=folder,
+                on_built=engine.forget_images,
+                secrets_folder=settings.build_secrets,
+                masker=ground.masker,
+            ),
             folder=folder,
             open_log=ground.open_log,
             ensure_base=_base_images(engine),
             clock=time.time,
+            secrets=ground.secrets,
         ),
-        outputs=Outputs(engine, ground.open_log, time.time),
+        outputs=Outputs(ground.masker, engine, ground.open_log, time.time),
         probes=Probes((loopback(settings.listen_host), settings.http_port), host.verify_token),
+        secrets=ground.secrets,
         clock=time.time,
     )
 
@@ -215,6 +236,7 @@ def _sources(settings: Settings, host: Host, ground: Ground, heartbeat: Heartbea
         platform=(settings.platform_repo, settings.platform_branch),
         instance=host.instance,
         ask=lambda repo: poller.ask(repo, wait_s=patience_s(repo)),
+        secrets=ground.secrets,
     )
     poller = Poller(
         sources,

@@ -13,6 +13,7 @@ from pathlib import Path
 from reconciler.adapters.caddy_admin import CaddyAdmin
 from reconciler.adapters.docker_engine import DockerEngine
 from reconciler.adapters.git_platform import PlatformFiles, read_folder
+from reconciler.adapters.secret_box import SecretBox
 from reconciler.adapters.upstream_files import UpstreamFiles
 from reconciler.bootstrap.state import open_mirrors, prepare_state
 from reconciler.errors import HostUnfit
@@ -20,6 +21,7 @@ from reconciler.history.queries import Queries
 from reconciler.loop.good_specs import good_texts
 from reconciler.loop.preview import preview_desired
 from reconciler.loop.sources import Files
+from reconciler.masking import Masker
 from reconciler.model.desired import Desired
 from reconciler.model.job import Job, JobKey
 from reconciler.model.naming import container_name
@@ -73,6 +75,7 @@ def preview(settings: Settings, place: str) -> tuple[Plan, Desired]:
         revision=revision,
         instance=host.instance,
         holders=dict(observed.routes.hosts) if observed.routes else {},
+        secrets=SecretBox(settings.keys, Masker()),
     )
     return make_plan(desired, observed, history, host), desired
 

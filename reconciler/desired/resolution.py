@@ -27,6 +27,8 @@ from reconciler.model.spec import (
     SourceSpec,
 )
 
+_NO_MARKS: Mapping[str, str] = MappingProxyType({})
+
 
 def resolve_platform(document: Document) -> PlatformSpec:
     """The platform of a document that `platform.schema.json` accepts."""
@@ -145,12 +147,13 @@ def desired_project(
     *,
     source_problem: SourceProblem | None = None,
     stale: bool = False,
+    marks: Mapping[str, str] = _NO_MARKS,
 ) -> DesiredProject:
     """What should run of one project.
 
     `commit` is the newest usable one, with its `tree`; None while the source was never read. `dockerfile` is
     what `dockerfiles.dockerfile_for` made of it. A source problem keeps the project from being built, not
-    from running on.
+    from running on. `marks` are those of `run.secrets`, by name.
     """
     problem = source_problem or (dockerfile if isinstance(dockerfile, SourceProblem) else None)
     if commit is None:
@@ -160,8 +163,8 @@ def desired_project(
         commit=commit,
         dockerfile=dockerfile if isinstance(dockerfile, Dockerfile) else None,
         source_key=source_key(spec, commit.tree),
-        config_digest=run_view.config_digest(spec.run),
-        config=run_view.config_view(spec.run),
+        config_digest=run_view.config_digest(spec.run, marks),
+        config=run_view.config_view(spec.run, marks),
         source_problem=problem,
         stale=stale,
     )

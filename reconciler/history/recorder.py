@@ -7,6 +7,8 @@ nothing changes (invariant 11).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.history import deployments
 from reconciler.history.rows import clean
 from reconciler.history.standing import Standing
@@ -67,8 +69,10 @@ class Recorder(Standing):
 
     def open_deployment(self, operation: OpenDeployment, now: float) -> None:
         """Enter `queued`. StepRefused where the number was used, or another deployment is under way."""
+        cause = replace(operation.cause, text=self._text(operation.cause.text))
+        commit = replace(operation.commit, subject=self._text(operation.commit.subject))
         with self._database.transaction() as connection:
-            deployments.open_deployment(connection, operation, now)
+            deployments.open_deployment(connection, replace(operation, cause=cause, commit=commit), now)
 
     def assign_release(self, operation: AssignRelease, now: float) -> int:
         """Enter `starting`; returns the release's number: a pair that was a release before keeps its own."""

@@ -7,12 +7,18 @@ The half of the recorder that the loop calls once a pass. It writes nothing that
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from reconciler.history.database import Database
 from reconciler.history.rows import clean, status_to_json
 from reconciler.masking import Masker
 from reconciler.model.operation import PLATFORM
 from reconciler.model.status import ProjectStatus
+
+_FREE_TEXTS = (
+    *("subject", "author", "detected", "evidence", "others", "dockerfile"),
+    *("desired", "observed", "blocks", "last_error"),
+)
 
 
 class Standing:
@@ -38,7 +44,7 @@ class Standing:
         """Store those that changed, in one transaction; returns how many."""
         hidden = self._masker.known
         fresh = {each.project: (hidden, each) for each in statuses if self._saved.get(each.project) != (hidden, each)}
-        bodies = {name: self._masker.mask(status_to_json(status)) for name, (_, status) in fresh.items()}
+        bodies = {name: status_to_json(self._masked(status)) for name, (_, status) in fresh.items()}
         changed = [(name, body) for name, body in bodies.items() if self._statuses.get(name) != body]
         if changed:
             with self._database.transaction() as connection:
@@ -46,6 +52,12 @@ class Standing:
             self._statuses.update(changed)
         self._saved.update(fresh)
         return len(changed)
+
+    def _masked(self, status: ProjectStatus) -> ProjectStatus:
+        """Only what is free text: a secret that is spelled like a word of ours must not make a row unreadable."""
+        texts = {name: self._masker.mask_values(getattr(status, name)) for name in _FREE_TEXTS}
+        conditions = tuple(replace(each, message=self._masker.mask(each.message)) for each in status.conditions)
+        return replace(status, conditions=conditions, **texts)
 
     @property
     def told_projects(self) -> frozenset[str]:

@@ -13,11 +13,19 @@ from reconciler.desired.resolution import desired_project
 from reconciler.desired.validation import SpecCache
 from reconciler.loop.sources import Files, check_platform, read_project
 from reconciler.model.desired import Desired, DesiredProject
+from reconciler.model.effects import Secrets
 from reconciler.model.spec import ProjectSpec
 
 
 def preview_desired(
-    mirrors: Mirrors, files: PlatformFiles, good: Files, *, revision: str, instance: str, holders: Mapping[str, str]
+    mirrors: Mirrors,
+    files: PlatformFiles,
+    good: Files,
+    *,
+    revision: str,
+    instance: str,
+    holders: Mapping[str, str],
+    secrets: Secrets,
 ) -> Desired:
     """Desired state with `files` as the platform, and the app repositories as they are now."""
     checked = check_platform(files, good, revision=revision, holders=holders, cache=SpecCache())
@@ -32,7 +40,7 @@ def preview_desired(
         sha = state.branches.get(spec.source.branch, "")
         if not sha:
             return desired_project(spec, None, source_problem=problem)
-        return read_project(mirrors, spec, sha, instance=instance, problem=problem)
+        return read_project(mirrors, spec, sha, instance=instance, problem=problem, secrets=secrets)
 
     return Desired(
         revision=revision,

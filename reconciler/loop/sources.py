@@ -18,8 +18,10 @@ from reconciler.desired.dockerfiles import dockerfile_for
 from reconciler.desired.resolution import desired_project
 from reconciler.desired.validation import SpecCache, SpecFile, Validation, validate
 from reconciler.errors import GitsteadError
+from reconciler.loop.sealed import marks_of
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired, DesiredProject, SourceProblem
+from reconciler.model.effects import Secrets
 from reconciler.model.naming import PROJECT_NAME
 from reconciler.model.release import Commit
 from reconciler.model.spec import Diagnostic, Location, PlatformSpec, ProjectSpec
@@ -68,7 +70,7 @@ class Sources:
     """`platform` is (address, branch) of the platform repository.
 
     `ask` is called for a repository of which something is needed that was never asked for; what it does
-    not bring at once comes as news.
+    not bring at once comes as news. `secrets` says whether sealed values can be opened.
     """
 
     def __init__(
@@ -79,9 +81,10 @@ class Sources:
         platform: tuple[str, str],
         instance: str,
         ask: Callable[[str], None],
+        secrets: Secrets,
     ) -> None:
         self._mirrors, self._good, self._platform = mirrors, good, platform
-        self._instance, self._ask = instance, ask
+        self._instance, self._ask, self._secrets = instance, ask, secrets
         self._lock = threading.Lock()
         self._states: dict[str, RepositoryState] = {}
         self._wanted: dict[str, frozenset[str]] = {platform[0]: frozenset({platform[1]})}
@@ -89,6 +92,7 @@ class Sources:
         self._checked: Checked | None = None
         self._projects: dict[str, tuple[ProjectSpec, str, SourceProblem | None, DesiredProject]] = {}
         self._answer: Desired | None = None
+        self._keys: tuple[int, ...] = ()
         self._news = 0
 
     # ---- asking ----------------------------------------------------------------------------
@@ -134,9 +138,10 @@ class Sources:
         """Everything that should run now. `holders` maps a host name to the project that has it."""
         with self._lock:
             answer, news = self._answer, self._news
-        if answer is not None and not self._is_decided_anew(holders):
+        keys = self._secrets.generation()
+        if answer is not None and keys == self._keys and not self._is_decided_anew(holders):
             return answer
-        answer = self._compute(holders)
+        answer, self._keys = self._compute(holders), keys
         with self._lock:
             # News that came while this was computed are not in it: such an answer is given once, never kept.
             if news == self._news and all(repo in self._states for repo in self._wanted):
@@ -216,14 +221,21 @@ class Sources:
         problem = state.problem_of(source.branch)
         sha = state.branches.get(source.branch, "")
         kept = self._projects.get(spec.name)
-        if kept is not None and kept[0] is spec and kept[1:3] == (sha, problem):
+        if kept is not None and kept[0] is spec and kept[1:3] == (sha, problem) and not _is_unreadable(kept[3]):
             project = kept[3]
         elif sha:
-            project = read_project(self._mirrors, spec, sha, instance=self._instance, problem=problem)
+            project = read_project(
+                self._mirrors, spec, sha, instance=self._instance, problem=problem, secrets=self._secrets
+            )
         else:
             project = desired_project(spec, None, source_problem=problem)
         self._projects[spec.name] = (spec, sha, problem, project)
         return replace(project, stale=stale)
+
+
+def _is_unreadable(project: DesiredProject) -> bool:
+    """Whether the platform's keys, which may come back at any time, are what is missing."""
+    return project.source_problem is not None and project.source_problem.reason is Reason.SECRET_UNREADABLE
 
 
 def is_local(repo: str) -> bool:
@@ -285,9 +297,12 @@ def _as_watched(mirrors: Mirrors, spec: ProjectSpec, commit: Commit) -> Commit:
 
 
 def read_project(
-    mirrors: Mirrors, spec: ProjectSpec, sha: str, *, instance: str, problem: SourceProblem | None
+    mirrors: Mirrors, spec: ProjectSpec, sha: str, *, instance: str, problem: SourceProblem | None, secrets: Secrets
 ) -> DesiredProject:
     """The project at one commit of its app repository; what cannot be used becomes its problem."""
+    marks = marks_of(spec, secrets)
+    if isinstance(marks, SourceProblem):
+        return desired_project(spec, None, source_problem=marks)
     try:
         state = mirrors.source_state(spec.source.repo, sha, spec.source.path)
         commit = _as_watched(mirrors, spec, state.commit)
@@ -299,4 +314,4 @@ def read_project(
     dockerfile = dockerfile_for(
         spec, listing, own, base_name=lambda name: f"{BASE_PREFIX}{name}", cache_id=f"{instance}-{spec.name}"
     )
-    return desired_project(spec, commit, dockerfile, source_problem=problem)
+    return desired_project(spec, commit, dockerfile, source_problem=problem, marks=marks)

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.adapters.git_repository import Mirrors
+from reconciler.adapters.secret_box import SecretBox
 from reconciler.loop.sources import Files, Sources
+from reconciler.masking import Masker
 from tests.git_servers import Source
 
 PLATFORM = "apiVersion: gitstead/v1\nkind: Platform\ndomain: localhost\n"
@@ -36,7 +38,12 @@ class Kept:
 def sources_of(folder: Path, platform: Source, good: Kept) -> Sources:
     mirrors = Mirrors(folder / "mirrors", local_paths=(str(folder),), known_hosts=folder / "none", timeout_s=5.0)
     made = Sources(
-        mirrors, good, platform=(str(platform.bare), "main"), instance="abc123", ask=lambda repo: made.refresh(repo)
+        mirrors,
+        good,
+        platform=(str(platform.bare), "main"),
+        instance="abc123",
+        ask=lambda repo: made.refresh(repo),
+        secrets=SecretBox(folder / "keys", Masker()),
     )
     return made
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.adapters.git_repository import Mirrors
+from reconciler.adapters.secret_box import SecretBox
 from reconciler.loop.polling import Poller
 from reconciler.loop.sources import Sources
+from reconciler.masking import Masker
 from tests.git_servers import HttpServer, Source, until
 
 Files = Mapping[str, tuple[str, bytes]]
@@ -43,7 +45,12 @@ class Asked:
             folder / "mirrors", local_paths=(str(folder),), known_hosts=folder / "none", timeout_s=5.0
         )
         self.sources = Sources(
-            self._mirrors, Kept(), platform=(platform, "main"), instance="abc123", ask=lambda _: None
+            self._mirrors,
+            Kept(),
+            platform=(platform, "main"),
+            instance="abc123",
+            ask=lambda _: None,
+            secrets=SecretBox(folder / "keys", Masker()),
         )
         self.poller = Poller(
             self.sources, interval_s=3600.0, on_news=self.news.append, on_asked=lambda _: None, clock=time.time
