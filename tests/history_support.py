@@ -50,6 +50,8 @@ def opening(number: int, project: str = "blog", **fields: Any) -> OpenDeployment
         "platform_revision": "main@abc",
         "deadline_s": 600.0,
         "drift_fields": ("run.memory",),
+        "branch": "main",
+        "build_type": "node (Next.js)",
     }
     return OpenDeployment(project=project, deployment=number, cause=CHANGE, **(values | fields))
 

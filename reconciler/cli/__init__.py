@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli import check, follow, run, show
+from reconciler.cli import check, follow, past, run, show
 from reconciler.demo.commands import demo
 from reconciler.errors import GitsteadError
 from reconciler.host.commands import base_image, doctor
@@ -52,7 +52,7 @@ for command in (
     run.cancel,
     run.retry,
     show.status,
-    show.history,
+    past.history,
     follow.logs,
     check.validate,
     check.plan,

@@ -1,23 +1,29 @@
-"""`status` and `history`: what is, why it is so, and what happened."""
+"""`status`: what is, why it is so, and what comes next."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from reconciler.cli.words import SYMBOLS, age, as_json, clock, columns, duration
+from reconciler.cli.build_output import excerpt
+from reconciler.cli.words import SYMBOLS, age, as_json, clock, columns
 from reconciler.errors import HostUnfit
 from reconciler.heartbeat import Heartbeat, read_heartbeat
+from reconciler.history.failing import failing_part
+from reconciler.history.logs import LogReader
 from reconciler.history.queries import Queries
 from reconciler.model.release import Deployment
 from reconciler.model.status import ProjectStatus
+from reconciler.model.terminal import visible
+from reconciler.plan.gates import CONFIRMATION
 from reconciler.settings import Settings
 
 STATUS = ("PROJECT", "HEALTH", "RELEASE", "COMMIT", "SINCE", "ADDRESS")
-HISTORY = ("DEPLOYMENT", "STATE", "RELEASE", "COMMIT", "TOOK", "WHEN (UTC)", "CAUSE")
+LAST_LINES = 10
 
 
 @click.command()
@@ -28,6 +34,7 @@ def status(settings: Settings, project: str | None, *, json_wanted: bool) -> Non
     """All projects in a table, or one project: why it is as it is."""
     queries = Queries(settings.state_db)
     rows = queries.statuses()
+    newest = queries.deployments(project, limit=1) if project else []
     queries.close()
     if project is not None:
         rows = [_named(rows, project)]
@@ -36,7 +43,7 @@ def status(settings: Settings, project: str | None, *, json_wanted: bool) -> Non
         return
     console = Console(highlight=False)
     if project is not None:
-        _explain(console, rows[0], settings)
+        _explain(console, rows[0], newest, settings)
     else:
         _table(console, rows, settings)
 
@@ -104,10 +111,13 @@ def _troubles(beat: Heartbeat) -> dict[str, str]:
     return {"engine": beat.engine, "caddy": beat.caddy, "git": beat.git}
 
 
-def _explain(console: Console, row: ProjectStatus, settings: Settings) -> None:
-    console.print(Text(row.headline, style=SYMBOLS[row.health][1]))
+def _explain(console: Console, row: ProjectStatus, newest: Sequence[Deployment], settings: Settings) -> None:
+    console.print(Text(visible(row.headline), style=SYMBOLS[row.health][1]), soft_wrap=True)
     for condition in row.conditions:
-        console.print(f"  {condition.type} is {condition.status} ({condition.reason}): {condition.message}")
+        text = f"  {condition.type} is {condition.status} ({condition.reason}): {visible(condition.message)}"
+        console.print(Text(text), soft_wrap=True)
+    _show_failure(newest, settings)
+    _show_detected(row)
     for title, facts in (("Desired", row.desired), ("Observed", row.observed)):
         console.print(f"\n{title}", style="bold")
         for key, value in facts.items():
@@ -122,46 +132,29 @@ def _explain(console: Console, row: ProjectStatus, settings: Settings) -> None:
     console.print(f"\n{_freshness(settings)}", style="dim")
 
 
-@click.command()
-@click.argument("project")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many deployments.")
-@click.option("--json", "json_wanted", is_flag=True, help="The same facts as JSON.")
-@click.pass_obj
-def history(settings: Settings, project: str, limit: int, *, json_wanted: bool) -> None:
-    """The deployments of a project and what was put back, newest first."""
-    queries = Queries(settings.state_db)
-    deployments = queries.deployments(project, limit=limit)
-    events = queries.events(project, limit=limit)
-    queries.close()
-    if json_wanted:
-        click.echo(as_json({"deployments": deployments, "events": events}))
+def _show_failure(newest: Sequence[Deployment], settings: Settings) -> None:
+    """The last lines of the step in which the newest deployment broke, if it broke in its build."""
+    logs = LogReader(settings.logs_db)
+    for deployment in newest:
+        failing = failing_part(logs, deployment)
+        if failing:
+            click.echo()
+            excerpt(failing, lines=LAST_LINES)
+            click.echo(f"  All of it: gitstead logs {deployment.project} --build {deployment.number}")
+    logs.close()
+
+
+def _show_detected(row: ProjectStatus) -> None:
+    """What waits for `gitstead confirm`: the type, why, what else it could be, and what it would be built with."""
+    if row.gate != CONFIRMATION:
         return
-    lines = columns([HISTORY, *(_row(each) for each in deployments)])
-    for line in lines if deployments else [f"{project} has no deployments yet."]:
-        click.echo(line)
-    for event in events:
-        times = f" ({event.count} times)" if event.count > 1 else ""
-        click.echo(f"{clock(event.last_at)}  {event.kind}: {event.text}{times}")
-
-
-def _row(each: Deployment) -> tuple[str, ...]:
-    release = f"r{each.release}" if each.release else "-"
-    return (
-        f"d{each.number}",
-        each.state,
-        release,
-        each.commit.sha[:7],
-        _took(each),
-        clock(each.created_at),
-        _cause(each),
-    )
-
-
-def _took(each: Deployment) -> str:
-    end = each.live_at or each.ended_at
-    return duration(end - each.created_at) if end else f"{duration(time.time() - each.created_at)}…"
-
-
-def _cause(each: Deployment) -> str:
-    failure = f" — {each.message}" if each.message else ""
-    return f"{each.cause}: {each.cause_text}{failure}"
+    click.echo(f"\nIt looks like {visible(row.detected)}")
+    for text in row.evidence:
+        click.echo(f"  {visible(text)}")
+    for text in row.others:
+        click.echo(f"  or: {visible(text)}")
+    if row.dockerfile:
+        click.echo("It would be built with this Dockerfile:")
+        for line in visible(row.dockerfile).splitlines():
+            click.echo(f"  {line}")
+    click.echo(f"Is that right? gitstead confirm {row.project}; if not, set build.type")

@@ -6,8 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from reconciler.model.condition import Health
+from reconciler.model.job import Job
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SYMBOLS: dict[Health, tuple[str, str]] = {
     Health.HEALTHY: ("●", "green"),
@@ -36,6 +41,11 @@ def duration(seconds: float) -> str:
     return f"{int(seconds // 60)}m {int(seconds % 60)}s"
 
 
+def cache_use(build: Job) -> str:
+    """`7/9 steps cached`; "" where no step was told."""
+    return f"{build.cached}/{build.steps} steps cached" if build.steps else ""
+
+
 def clock(at: float) -> str:
     """A moment in UTC, to the second."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
@@ -54,7 +64,12 @@ def as_json(value: object) -> str:
     return json.dumps(value, indent=2, default=_plain)
 
 
+def plain_fields(value: DataclassInstance) -> dict[str, object]:
+    """A frozen value by the names of its fields."""
+    return {each.name: getattr(value, each.name) for each in fields(value)}
+
+
 def _plain(value: object) -> object:
-    if is_dataclass(value):
-        return {each.name: getattr(value, each.name) for each in fields(value)}
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain_fields(value)
     return dict(value) if isinstance(value, Mapping) else str(value)

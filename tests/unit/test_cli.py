@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,11 +15,13 @@ import pytest
 from click.testing import CliRunner, Result
 
 from reconciler.cli import main
-from reconciler.history.store import Store
+from reconciler.history.store import Store, open_store
 from reconciler.model.condition import Condition, Health, Reason
+from reconciler.model.effects import BuildStep
+from reconciler.model.job import Job, JobKey
 from reconciler.model.release import State
 from reconciler.model.status import ProjectStatus
-from tests.history_support import bring_to, make_store
+from tests.history_support import bring_to, ending, make_store, paths, releasing
 
 ROOT = Path(__file__).resolve().parents[2]
 Program = Callable[..., Result]
@@ -73,6 +76,12 @@ def program(tmp_path: Path) -> Program:
     return run
 
 
+def built(store: Store, number: int, *, seconds: float, steps: int, cached: int) -> None:
+    key = JobKey("blog", number, "build")
+    job = Job(key, "succeeded", "content", 2000.0, 3200.0, ended_at=2000.0 + seconds, steps=steps, cached=cached)
+    store.recorder.job_ended(job)
+
+
 def test_status_shows_each_project_with_what_it_waits_for(store: Store, program: Program) -> None:
     done = program("status")
     assert done.exit_code == 0
@@ -105,16 +114,34 @@ def test_a_project_that_is_not_there_is_answered_with_those_that_are(store: Stor
     assert "blog, shop" in done.stderr
 
 
-def test_history_shows_state_commit_duration_and_cause(store: Store, program: Program) -> None:
+def test_history_shows_what_was_built_how_long_and_why(store: Store, program: Program) -> None:
+    built(store, 2, seconds=31.0, steps=9, cached=7)
     lines = program("history", "blog").stdout.splitlines()
-    assert [line.split()[:2] for line in lines[1:4]] == [["d3", "failed"], ["d2", "live"], ["d1", "retired"]]
-    assert "step 3 failed" in lines[1]
-    assert "3f9c1e2" in lines[2]
-    assert "5.0s" in lines[2]
-    assert "change: commit 3f9c1e2 by Ana" in lines[2]
-    plain = json.loads(program("history", "blog", "--json", "--limit", "1").stdout)
-    assert [each["number"] for each in plain["deployments"]] == [3]
+    assert [line.split()[:2] for line in lines[1:7:2]] == [["d3", "failed"], ["d2", "live"], ["d1", "retired"]]
+    assert "step 3 failed" in lines[2]
+    for fact in (
+        "r2",
+        "node (Next.js)",
+        "31s",
+        "5.0s",
+        "7/9",
+        "3f9c1e2 Fix cart total (Ana, main)",
+        "1970-01-01 00:33:20",
+    ):
+        assert fact in lines[3]
+    assert lines[4] == "  └ change: commit 3f9c1e2 by Ana"
+    assert lines[7] == "█  The one build that went well took 31s."
     assert "no deployments yet" in program("history", "shop").stdout
+
+
+def test_history_as_json_has_the_same_facts(store: Store, program: Program) -> None:
+    built(store, 2, seconds=31.0, steps=9, cached=7)
+    plain = json.loads(program("history", "blog", "--json", "--limit", "2").stdout)
+    assert [each["number"] for each in plain["deployments"]] == [3, 2]
+    assert plain["deployments"][0]["build"] is None
+    assert plain["deployments"][1]["build"]["cached"] == 7
+    assert plain["deployments"][1]["branch"] == "main"
+    assert plain["trend"]["recent_s"] == 31.0
 
 
 def test_logs_print_a_build_on_the_streams_it_wrote_to(store: Store, program: Program) -> None:
@@ -123,6 +150,103 @@ def test_logs_print_a_build_on_the_streams_it_wrote_to(store: Store, program: Pr
     assert "Collecting flask" in done.stdout
     assert "a warning" in done.stderr
     assert "1970-01-01 00:33:21 Collecting flask" in program("logs", "blog", "--build", "2", "--timestamps").stdout
+
+
+def failed_build(store: Store, number: int = 4) -> None:
+    """Deployment `number` of blog fails in its second step."""
+    bring_to(store, number, State.BUILDING, at=4000.0)
+    log = store.logs.open_log("blog", number, now=4000.0)
+    copy, install = "[1/2] COPY . .", "[2/2] RUN pip install"
+    log.step(BuildStep(copy, 4001.0, 4001.0, "cached"))
+    log.write("system", copy, at=4001.0, step=copy)
+    log.write("system", "CACHED", at=4001.0, step=copy)
+    log.step(BuildStep(install, 4001.0))
+    log.write("system", install, at=4001.0, step=install)
+    log.write("stdout", "\x1b[32mCollecting\x1b[0m flsk\x1b]0;gone\x07", at=4002.0, step=install)
+    log.write("stderr", "ERROR: no flsk", at=4003.0, step=install)
+    log.step(BuildStep(install, 4001.0, 4004.1, "failed"))
+    log.close()
+    store.recorder.end(ending(number, message="step 2/2: no flsk", hint="Correct its name"), 4005.0)
+
+
+def test_a_failed_build_leads_with_why_and_with_the_last_lines_of_its_step(store: Store, program: Program) -> None:
+    failed_build(store)
+    lines = program("logs", "blog", "--build").stdout.splitlines()
+    assert lines[0] == ("blog d4 failed: step 2/2: no flsk. r2 still serves. Correct its name, or gitstead retry blog")
+    assert lines[1] == 'Last lines of step "[2/2] RUN pip install":'
+    assert lines[3:5] == ["  Collecting flsk␛]0;gone␇", "  ERROR: no flsk"]
+    assert lines[6:] == ["== [1/2] COPY . .  cached", "== [2/2] RUN pip install  failed after 3.1s", lines[3].strip()]
+
+
+def test_status_of_a_project_whose_build_failed_shows_where(store: Store, program: Program) -> None:
+    failed_build(store)
+    text = program("status", "blog").stdout
+    assert "  ERROR: no flsk\n  All of it: gitstead logs blog --build 4" in text
+
+
+def test_following_a_build_ends_with_its_outcome(store: Store, program: Program) -> None:
+    failed_build(store)
+    failed = program("logs", "blog", "--build", "4", "-f")
+    assert failed.exit_code == 1
+    assert "blog d4 failed: step 2/2: no flsk" in failed.stderr.splitlines()[-1]
+    built(store, 2, seconds=31.0, steps=9, cached=7)
+    done = program("logs", "blog", "--build", "2", "-f")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[-1] == "blog d2 is built in 31s, 7/9 steps cached; it is live"
+
+
+def test_a_build_is_followed_over_the_loss_of_the_store_without_a_line_lost(
+    tmp_path: Path, store: Store, program: Program
+) -> None:
+    """What a restore does: the files are away for a moment, then others lie in their place."""
+    bring_to(store, 4, State.BUILDING, at=4000.0)
+    log = store.logs.open_log("blog", 4, now=4000.0)
+    state, away = tmp_path / "state", tmp_path / "away"
+    seen: list[Result] = []
+    follower = threading.Thread(target=lambda: seen.append(program("logs", "blog", "--build", "4", "-f")))
+    for number in range(200):
+        log.write("stdout", f"before {number}", at=4001.0)
+    log.flush()
+    follower.start()
+    store.logs.close()
+    state.rename(away)
+    shutil.copytree(away, state)
+    again = open_store(**paths(tmp_path))
+    log = again.logs.open_log("blog", 4, now=4002.0)
+    for number in range(200):
+        log.write("stdout", f"after {number}", at=4002.0)
+    log.close()
+    again.recorder.assign_release(releasing(4, release=4, image="sha256:4"), 4003.0)
+    follower.join(timeout=20)
+    assert not follower.is_alive()
+    again.close()
+    expected = [f"{word} {number}" for word in ("before", "after") for number in range(200)]
+    assert seen[0].stdout.splitlines()[:-1] == expected
+    assert seen[0].exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--step", "pip"], ["== [2/2] RUN pip install  failed after 3.1s", "Collecting flsk␛]0;gone␇"]),
+        (["--search", "collecting"], ["== [2/2] RUN pip install  failed after 3.1s", "4: Collecting flsk␛]0;gone␇"]),
+        (["--raw", "--search", "flsk"], ["4: Collecting flsk␛]0;gone␇"]),
+    ],
+)
+def test_a_part_of_a_build_is_printed_alone(
+    store: Store, program: Program, options: list[str], expected: list[str]
+) -> None:
+    failed_build(store)
+    assert program("logs", "blog", "--build", "4", *options).stdout.splitlines() == expected
+
+
+def test_steps_that_run_side_by_side_are_named_each_time(store: Store, program: Program) -> None:
+    log = store.logs.open_log("blog", 1, now=1000.0)
+    for step, text in (("a", "one"), ("b", "two"), ("a", "three")):
+        log.write("stdout", text, at=1001.0, step=step)
+    log.close()
+    lines = program("logs", "blog", "--build", "1").stdout.splitlines()
+    assert lines == ["== a", "one", "== b", "two", "== a (goes on)", "three"]
 
 
 def test_logs_say_what_there_is_where_a_build_is_missing(store: Store, program: Program) -> None:
