@@ -111,7 +111,6 @@ def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platf
 
     `masker` learns every secret that is opened.
     """
-    ensure_keys(settings.keys)
     ground = _ground(settings, host, masker or Masker())
     effects = _effects(settings, host, ground)
     _settle(ground, effects.builds, host.instance)
