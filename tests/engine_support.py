@@ -17,7 +17,7 @@ import string
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -139,13 +139,18 @@ def wanted_container(
 class SecondEngine:
     """Another dockerd with a data root, socket, network and mount namespace of its own.
 
-    `programs` is a folder whose `usr/sbin` and `usr/bin` are looked into first.
+    `programs` is a folder whose `usr/sbin` and `usr/bin` are looked into first, `options` are of its command line.
     """
 
     def __init__(
-        self, folder: Path, environment: Mapping[str, str] | None = None, *, programs: Path | None = None
+        self,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        programs: Path | None = None,
+        options: Sequence[str] = (),
     ) -> None:
-        self._folder = folder
+        self._folder, self._options = folder, tuple(options)
         self._environment = dict(environment or {})
         if programs is not None:
             self._environment["PATH"] = f"{programs}/usr/sbin:{programs}/usr/bin:{os.environ['PATH']}"
@@ -162,7 +167,7 @@ class SecondEngine:
         argv = ["unshare", "--net", "--mount", sys.executable, "-c", _WITH_LOOPBACK]
         argv += ["dockerd", "--host", self.url]
         argv += ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
-        argv += ["--pidfile", f"{self._folder}/pid", "--containerd-namespace", self._folder.name]
+        argv += ["--pidfile", f"{self._folder}/pid", "--containerd-namespace", self._folder.name, *self._options]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self._environment}
@@ -192,17 +197,35 @@ class SecondEngine:
 
 @contextmanager
 def second_engine(
-    environment: Mapping[str, str] | None = None, *, programs: Path | None = None
+    environment: Mapping[str, str] | None = None,
+    *,
+    programs: Path | None = None,
+    options: Sequence[str] = (),
+    data_mb: int = 0,
 ) -> Iterator[SecondEngine]:
+    """`data_mb` puts its data root on a filesystem of that size of its own."""
     if os.geteuid() != 0 or not (shutil.which("dockerd") and shutil.which("unshare")):
         pytest.skip("a second engine needs root, dockerd and unshare")
-    with short_folder() as folder:
-        engine = SecondEngine(folder, environment, programs=programs)
+    with short_folder() as folder, _small_filesystem(folder / "data", data_mb):
+        engine = SecondEngine(folder, environment, programs=programs, options=options)
         try:
             engine.start()
             yield engine
         finally:
             engine.close()
+
+
+@contextmanager
+def _small_filesystem(folder: Path, size_mb: int) -> Iterator[None]:
+    """A filesystem in memory at `folder`, for as long as the block lasts; nothing where the size is 0."""
+    if size_mb:
+        folder.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "gitstead-test", folder], check=True)
+    try:
+        yield
+    finally:
+        if size_mb:
+            subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @contextmanager

@@ -60,7 +60,7 @@ _CAUSES = (
     _cause(
         r"exit code: 137|signal: killed|out of memory|Cannot allocate memory|^MemoryError",
         "it was killed, most likely for lack of memory",
-        "Build with fewer parallel jobs, or give the machine more memory",
+        "Build with fewer parallel jobs, raise limits.build_memory, or give the machine more memory",
     ),
     _cause(
         r"Temporary failure in name resolution|Could not resolve host|no such host|Name or service not known"

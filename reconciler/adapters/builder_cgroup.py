@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.adapters.process_marks import arguments_of, program_of
-from reconciler.model.disk import shown
 
 CGROUPS = Path("/sys/fs/cgroup")
 WEIGHT = 8
@@ -51,7 +50,8 @@ class BuilderGroup:
     def sentence(self) -> str:
         """What holds for builds on this engine, for page and doctor."""
         if self.applies:
-            return f"CPU weight 1/{WEIGHT} of an app's, memory up to {shown(self.memory_bytes)} together"
+            memory = f"{self.memory_bytes / 2**30:.1f} GiB"
+            return f"CPU weight 1/{WEIGHT} of an app's, memory up to {memory} for all builds together"
         return f"no limit applies: {self.problem or 'the group of the builder cannot be written'}"
 
 
@@ -63,7 +63,7 @@ def builder_group(
     problem = _problem(docker_host, driver=driver, is_rootless=is_rootless, pid=pid)
     if problem:
         return BuilderGroup({}, memory_bytes, problem)
-    return BuilderGroup(_files(root, _parent(pid), memory_bytes), memory_bytes)
+    return BuilderGroup(group_files(root, _parent(pid), memory_bytes), memory_bytes)
 
 
 def _problem(docker_host: str, *, driver: str, is_rootless: bool, pid: int) -> str:
@@ -80,7 +80,8 @@ def _problem(docker_host: str, *, driver: str, is_rootless: bool, pid: int) -> s
     return ""
 
 
-def _files(root: Path, parent: str, memory_bytes: int) -> Mapping[Path, int]:
+def group_files(root: Path, parent: str, memory_bytes: int) -> Mapping[Path, int]:
+    """The files of `<parent>/buildkit` below `root`, of cgroups version 2 or 1, with what is wanted in them."""
     group = Path(parent.lstrip("/"), "buildkit")
     if (root / "cgroup.controllers").exists():
         return {root / group / "cpu.weight": _V2_WEIGHT, root / group / "memory.max": memory_bytes}
