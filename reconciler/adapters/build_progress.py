@@ -28,7 +28,8 @@ _STREAMS: Mapping[int, Stream] = {1: "stdout", 2: "stderr"}
 _NAME_LIMIT = 200
 _LINE_LIMIT = 64 * 1024
 _REPORT_LIMIT = 4 * 1024 * 1024
-_LAST_LINES = 40
+_SPLIT_FROM = 512 * 1024  # bytes of output; BuildKit puts what is more than 1 MiB into the reports that follow
+_LAST_LINES = 200
 _EVIDENCE_LIMIT = 1000
 _MANY_EMPTY = 1000
 
@@ -78,6 +79,7 @@ class BuildProgress:
         self._masker = masker or Masker()
         self._pieces = PieceMasker(self._masker)
         self._steps: dict[str, _Step] = {}
+        self._completed: list[Mapping[str, Any]] = []
         self._report = bytearray()
         self._words: deque[str] = deque(maxlen=_LAST_LINES)
         self._failed: tuple[_Step, str] | None = None
@@ -109,8 +111,10 @@ class BuildProgress:
 
     def finish(self, *, now: float) -> Iterator[Told]:
         """What is left when the program has ended: lines without a newline at their end, steps broken off."""
+        yield from self._end_completed()
         for step in self._steps.values():
             yield from self._flush(step)
+            step.clipped = step.clipped or (step.running and self.lost_track)
             if step.running and not step.is_internal:
                 step.running = False
                 yield step.told_as("failed", ended_at=now)
@@ -147,37 +151,55 @@ class BuildProgress:
         return explain(step.name, evidence, error or words)
 
     def _take(self, report: Mapping[str, Any]) -> Iterator[Told]:
-        for vertex in report.get("vertexes") or ():
-            yield from self._vertex(vertex)
-        for log in report.get("logs") or ():
+        vertexes, logs = report.get("vertexes") or (), report.get("logs") or ()
+        for vertex in vertexes:
+            yield from self._begin(vertex)
+        for log in logs:
             yield from self._log(log)
+        self._completed += (vertex for vertex in vertexes if vertex.get("completed"))
+        if sum(len(log.get("data") or "") for log in logs) < _SPLIT_FROM:
+            yield from self._end_completed()
 
-    def _vertex(self, vertex: Mapping[str, Any]) -> Iterator[Told]:
-        step = self._steps.setdefault(vertex.get("digest", ""), _Step())
+    def _step(self, digest: str) -> _Step:
+        return self._steps.setdefault(digest, _Step())
+
+    def _begin(self, vertex: Mapping[str, Any]) -> Iterator[Told]:
+        step, started = self._step(vertex.get("digest", "")), vertex.get("started") or ""
         step.name = _shortened(self._masker.mask(vertex["name"])) if vertex.get("name") else step.name
+        if not started or (started, "") in step.told:
+            return
+        step.running = True
+        step.started_at = step.started_at or _seconds(started)
+        if not step.is_internal:
+            yield step.told_as()
+        if not (step.told or step.is_internal):
+            yield Line("system", step.name, step.started_at, step.name)
+        step.told.add((started, ""))
+
+    def _end_completed(self) -> Iterator[Told]:
+        """Tell what is completed, once no more of its lines can come."""
+        completed, self._completed = self._completed, []
+        for vertex in completed:
+            yield from self._end(vertex)
+
+    def _end(self, vertex: Mapping[str, Any]) -> Iterator[Told]:
+        step = self._step(vertex.get("digest", ""))
         started, completed, error = (vertex.get(key) or "" for key in ("started", "completed", "error"))
         error = self._masker.mask(error)
-        if started and (started, "") not in step.told:
-            step.running = True
-            step.started_at = step.started_at or _seconds(started)
-            if not step.is_internal:
-                yield step.told_as()
-            if not (step.told or step.is_internal):
-                yield Line("system", step.name, step.started_at, step.name)
-            step.told.add((started, ""))
-        if completed and (started, completed) not in step.told:
-            step.told.add((started, completed))
-            step.running = False
-            yield from self._flush(step)
-            if error and (self._failed is None or _BROKEN_OFF.search(self._failed[1])):
-                self._failed = (step, error)
-            if error or not step.is_internal:
-                outcome: StepOutcome = "failed" if error else "cached" if vertex.get("cached") else "done"
-                yield step.told_as(outcome, ended_at=_seconds(completed))
-                yield Line("system", _ending(vertex, started, completed, error), _seconds(completed), step.name)
+        if (started, completed) in step.told:
+            return
+        step.told.add((started, completed))
+        step.running = False
+        yield from self._flush(step)
+        if error and (self._failed is None or _BROKEN_OFF.search(self._failed[1])):
+            self._failed = (step, error)
+        if error or not step.is_internal:
+            outcome: StepOutcome = "failed" if error else "cached" if vertex.get("cached") else "done"
+            yield step.told_as(outcome, ended_at=_seconds(completed))
+            yield Line("system", _ending(vertex, started, completed, error), _seconds(completed), step.name)
 
     def _log(self, log: Mapping[str, Any]) -> Iterator[Line]:
-        step = self._steps.setdefault(log.get("vertex", ""), _Step())
+        step = self._step(log.get("vertex", ""))
         stream = _STREAMS.get(log.get("stream", 1), "stdout")
         at = _seconds(log.get("timestamp") or "")
         began, rest = step.pending.pop(stream, (at, b""))

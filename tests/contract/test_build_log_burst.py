@@ -15,7 +15,7 @@ from reconciler.errors import BuildFailed
 from reconciler.history.logs import BuildLogs, LogLine, LogReader, StepRow
 from reconciler.host.buildx_setup import version_in
 from reconciler.host.engine_setup import log_limits
-from tests.engine_support import SecondEngine, docker, modern_engine, new_instance, second_engine, tiny_image
+from tests.engine_support import SecondEngine, modern_engine, new_instance, second_engine, tiny_image
 
 pytestmark = pytest.mark.real
 
@@ -120,5 +120,4 @@ def test_what_a_stock_engine_leaves_out_is_told_in_its_place_with_the_remedy(
         with pytest.raises(BuildFailed, match=r'flood.sh" failed: .*exit code 3') as caught:
             build.run(image, "cat /lines; exit 3\n")
         assert "Its log has gaps: gitstead doctor --fix raises" in caught.value.remedy
-        docker("version", host=engine.url)
         build.close()

@@ -88,6 +88,37 @@ def test_parts_of_a_line_are_joined_per_step_and_stream() -> None:
     }
 
 
+def test_output_that_a_report_splits_from_the_end_of_its_step_stays_whole_and_before_it() -> None:
+    """BuildKit tells the end with the first MiB of the last output, and the rest in further reports."""
+    progress = BuildProgress()
+    much = "x" * 99 + "\n"
+    told = tell(
+        progress,
+        {"vertexes": [vertex(started=T0)]},
+        {"vertexes": [vertex(started=T0, completed=T1)], "logs": [log(much * 10_500 + "hel")]},
+        {"logs": [log("lo\nlast")]},
+    )
+    assert texts(lines_of(told))[-3:] == ["hello", "last", "DONE 2.5s"]
+    assert [step.outcome for step in steps_of(told)] == ["", "done"]
+    assert list(progress.finish(now=9.0)) == []
+
+
+def test_the_end_of_a_step_in_a_full_last_report_is_told_all_the_same() -> None:
+    progress = BuildProgress()
+    failing = vertex(started=T0, completed=T1, error=CODE_1)
+    tell(progress, {"vertexes": [failing], "logs": [log("x" * 99 + "\n") for _ in range(10_500)]})
+    told = list(progress.finish(now=9.0))
+    assert texts(lines_of(told)) == [f"ERROR {CODE_1}"]
+    assert [step.outcome for step in steps_of(told)] == ["failed"]
+    assert progress.failure(1).what.endswith("(exit code 1)")
+
+
+def test_a_step_that_the_engine_lost_track_of_has_gaps() -> None:
+    progress = BuildProgress()
+    tell(progress, {"vertexes": [vertex(started=T0)]}, *(b"{}" for _ in range(1001)))
+    assert list(progress.finish(now=9.0)) == [BuildStep(STEP, pytest.approx(T0_S), 9.0, "failed", clipped=True)]
+
+
 def test_a_character_that_is_cut_by_a_report_is_whole_again() -> None:
     progress = BuildProgress()
     euro = "€".encode()
