@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
+from reconciler.model.credential import CredentialUse
 from reconciler.model.desired import Desired
 from reconciler.model.observed import Observed
 
@@ -32,7 +34,8 @@ class Complaint:
 class Heartbeat:
     """`problem` says why there is none to go by, "" where it is fresh. Times are Unix seconds, 0 = never.
 
-    `git` (the platform repository), `engine` and `caddy` are what is wrong with them, "" = fine.
+    `git` (the platform repository), `engine` and `caddy` are what is wrong with them, "" = fine. `disk` says what
+    is free and taken, `builds` which limits hold for builds, `credentials` how each fared, by its name.
     """
 
     problem: str = ""
@@ -43,7 +46,10 @@ class Heartbeat:
     git: str = ""
     engine: str = ""
     caddy: str = ""
+    disk: str = ""
+    builds: str = ""
     diagnostics: tuple[Complaint, ...] = ()
+    credentials: Mapping[str, CredentialUse] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def is_fresh(self) -> bool:
@@ -52,7 +58,8 @@ class Heartbeat:
     @property
     def without_ages(self) -> Heartbeat:
         """Equal for two heartbeats that would be told in the same words, ages apart."""
-        return replace(self, at=0.0, looked_at=0.0, git_checked_at=0.0)
+        fared = {name: replace(use, used_at=0.0) for name, use in self.credentials.items()}
+        return replace(self, at=0.0, looked_at=0.0, git_checked_at=0.0, credentials=fared)
 
 
 def read_heartbeat(path: Path, *, now: float) -> Heartbeat:
@@ -84,8 +91,20 @@ def _parsed(found: dict[str, object]) -> Heartbeat:
         git=str(found.get("git") or ""),
         engine=str(found.get("engine") or ""),
         caddy=str(found.get("caddy") or ""),
+        disk=str(found.get("disk") or ""),
+        builds=str(found.get("builds") or ""),
         diagnostics=tuple(_complaint(each) for each in diagnostics),
+        credentials=_uses(found.get("credentials") or {}),
     )
+
+
+def _uses(found: object) -> Mapping[str, CredentialUse]:
+    if not isinstance(found, dict):
+        raise TypeError("credentials is not a mapping")
+    return {
+        str(name): CredentialUse(_time(each.get("used_at")), str(each.get("error") or ""))
+        for name, each in found.items()
+    }
 
 
 def _complaint(found: dict[str, object]) -> Complaint:
@@ -101,13 +120,21 @@ def _time(value: object) -> float:
 class HeartbeatFile:
     """The writing side: one file of one reconciler. `beats` counts what was written since the start.
 
-    `mask` hides secrets in what others said.
+    `facts` gives the texts `disk` and `builds`, `mask` hides secrets in what others said, `uses` tells how
+    credentials fared.
     """
 
     def __init__(
-        self, path: Path, *, instance: str, mask: Callable[[dict[str, object]], dict[str, object]] = dict
+        self,
+        path: Path,
+        *,
+        instance: str,
+        facts: Callable[[], Mapping[str, str]] = dict,
+        mask: Callable[[dict[str, object]], dict[str, object]] = dict,
+        uses: Callable[[], Mapping[str, CredentialUse]] = dict,
     ) -> None:
-        self._path, self._instance, self._mask = path, instance, mask
+        self._path, self._instance, self._facts, self._mask = path, instance, facts, mask
+        self._uses = uses
         self._git_checked_at = 0.0
         self._last: dict[str, object] = {}
         self.beats = 0
@@ -130,6 +157,7 @@ class HeartbeatFile:
                 "git": desired.problem,
                 "engine": "" if observed.engine is not None else observed.engine_problem,
                 "caddy": "" if observed.routes is not None else observed.caddy_problem,
+                **self._facts(),
                 "diagnostics": [
                     {"where": str(each.location), "message": each.message, "project": each.project}
                     for each in desired.diagnostics
@@ -142,11 +170,14 @@ class HeartbeatFile:
         if self._last:
             self._write({**self._last, "at": at, "git_checked_at": self._git_checked_at})
 
+    def _credentials(self) -> dict[str, object]:
+        return {name: {"used_at": use.used_at, "error": use.error} for name, use in self._uses().items()}
+
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
 
     def _write(self, values: dict[str, object]) -> None:
-        self._last = values = self._mask(values)
+        self._last = values = self._mask(values | {"credentials": self._credentials()})
         temporary = self._path.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text(json.dumps(values))
         temporary.chmod(0o644)

@@ -82,7 +82,7 @@ class Keyring:
             raise _unfit(credential, f'is for "{credential.host}", not for "{remote.authority}"')
         if credential.kind == "ssh-key" and remote.scheme != "ssh":
             raise _unfit(credential, f"is an ssh key, and the address is {remote.scheme}://")
-        if credential.kind == "https-token" and not may_carry_token(remote):
+        if credential.kind == "https-token" and not remote.may_carry_token:
             raise _unfit(credential, f"is a token, and {remote.scheme}:// would not keep it secret")
         text = self._text(credential)
         shown = f'"{credential.name}" ({credential.kind}{_print(credential, text)})'
@@ -126,11 +126,6 @@ class Rights:
     keyring: Keyring = field(default_factory=Keyring)
     remembers: bool = False
     fixed: Mapping[str, Access] = field(default_factory=lambda: MappingProxyType({}))
-
-
-def may_carry_token(remote: Remote) -> bool:
-    """Whether a token stays secret on the way there."""
-    return remote.scheme == "https" or (remote.scheme == "http" and remote.is_loopback)
 
 
 def read_token(path: Path) -> str:

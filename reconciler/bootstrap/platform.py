@@ -114,7 +114,7 @@ def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platf
     ground = _ground(settings, host, masker or Masker())
     effects = _effects(settings, host, ground)
     _settle(ground, effects.builds, host.instance)
-    heartbeat = HeartbeatFile(settings.heartbeat, instance=host.instance, mask=ground.masker.mask_values)
+    limits, heartbeat = ground.limits, _heartbeat(settings, host, ground)
     sources, poller = _sources(settings, host, ground, heartbeat)
     parts = Parts(
         host=host,
@@ -138,22 +138,13 @@ def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platf
         full_look_s=settings.full_look_s,
         apply_workers=settings.apply_workers,
     )
-    requests = Requests(
-        ground.store.inbox,
-        WakeListener(settings.wake_socket),
-        ground.recorder,
-        queries=ground.store.queries,
-        queue=ground.queue,
-        poller=poller,
-        clock=time.time,
-    )
     return Platform(
         parts=parts,
         worker=Worker(parts),
         jobs=ground.jobs,
         store=ground.store,
         events=EngineEvents(ground.engine, EngineMarks(ground.queue)),
-        requests=requests,
+        requests=_requests(settings, ground, poller),
         watch=parts.watch,
         host_watch=HostWatch(ground.caddy, ground.upstreams, ground.queue),
         poller=poller,
@@ -170,7 +161,7 @@ def _ground(settings: Settings, host: Host, masker: Masker) -> Ground:
         state_db=settings.state_db, logs_db=settings.logs_db, inbox_db=settings.inbox_db, create=True, masker=masker
     )
     recorder = failpoints.around(store.recorder)
-    queue = DirtyQueue()
+    queue, secrets = DirtyQueue(), SecretBox(settings.keys, masker)
     return Ground(
         store=store,
         recorder=recorder,
@@ -183,7 +174,7 @@ def _ground(settings: Settings, host: Host, masker: Masker) -> Ground:
             last_good=settings.last_good_caddy,
         ),
         upstreams=UpstreamFiles(settings.upstreams),
-        mirrors=open_mirrors(settings),
+        mirrors=open_mirrors(settings, secrets=secrets, remembers=True),
         queue=queue,
         jobs=Jobs(
             recorder,
@@ -192,7 +183,29 @@ def _ground(settings: Settings, host: Host, masker: Masker) -> Ground:
             failpoints=failpoints,
         ),
         masker=masker,
-        secrets=SecretBox(settings.keys, masker),
+        secrets=secrets,
+    )
+
+
+def _requests(settings: Settings, ground: Ground, poller: Poller) -> Requests:
+    return Requests(
+        ground.store.inbox,
+        WakeListener(settings.wake_socket),
+        ground.recorder,
+        queries=ground.store.queries,
+        queue=ground.queue,
+        poller=poller,
+        clock=time.time,
+    )
+
+
+def _heartbeat(settings: Settings, host: Host, ground: Ground) -> HeartbeatFile:
+    return HeartbeatFile(
+        settings.heartbeat,
+        instance=host.instance,
+        facts=ground.limits.facts,
+        mask=ground.masker.mask_values,
+        uses=ground.mirrors.credential_uses,
     )
 
 

@@ -69,13 +69,14 @@ def preview(settings: Settings, place: str) -> tuple[Plan, Desired]:
     observer = Observer(engine, caddy, UpstreamFiles(settings.upstreams), lambda: jobs, time.time)
     observed = observer.observe()
     desired = preview_desired(
-        open_mirrors(settings, folder=settings.state / "preview"),
+        open_mirrors(settings, secrets=secrets, folder=settings.state / "preview"),
+    secrets = SecretBox(settings.keys, Masker())
         files,
         good,
         revision=revision,
         instance=host.instance,
         holders=dict(observed.routes.hosts) if observed.routes else {},
-        secrets=SecretBox(settings.keys, Masker()),
+        secrets=secrets,
     )
     return make_plan(desired, observed, history, host), desired
 

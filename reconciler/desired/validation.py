@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from reconciler.desired import conflicts
+from reconciler.desired import conflicts, credentials
 from reconciler.desired.documents import parse
 from reconciler.desired.resolution import resolve_platform, resolve_project
 from reconciler.desired.run_view import looks_secret
@@ -125,6 +125,10 @@ def validate(
     checked = _check_all(usable, platform, cache if cache is not None else SpecCache())
     problems += [problem for each in checked.values() for problem in each.problems]
     specs = {name: each.spec for name, each in checked.items() if each.spec is not None}
+    refused = credentials.find(specs, platform or PlatformSpec(), lines_of=lambda file: _lines(files[file]))
+    problems += refused
+    for each in refused:
+        del specs[each.project]
     clashes = conflicts.find(specs, names, holders or {}, lines_of=lambda file: _lines(files[file]))
     valid = tuple(spec for name, spec in sorted(specs.items()) if name not in clashes.losers)
     return Validation(

@@ -11,6 +11,7 @@ from reconciler.adapters.git_platform import PlatformFiles
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.desired.resolution import desired_project
 from reconciler.desired.validation import SpecCache
+from reconciler.loop.access import permissions_of
 from reconciler.loop.sources import Files, check_platform, read_project
 from reconciler.model.desired import Desired, DesiredProject
 from reconciler.model.effects import Secrets
@@ -29,6 +30,7 @@ def preview_desired(
 ) -> Desired:
     """Desired state with `files` as the platform, and the app repositories as they are now."""
     checked = check_platform(files, good, revision=revision, holders=holders, cache=SpecCache())
+    mirrors.permit(permissions_of(checked.platform, checked.specs))
     branches: dict[str, frozenset[str]] = {}
     for spec in checked.specs:
         branches[spec.source.repo] = branches.get(spec.source.repo, frozenset()) | {spec.source.branch}

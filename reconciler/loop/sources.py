@@ -21,6 +21,7 @@ from reconciler.errors import GitsteadError
 from reconciler.loop.sealed import marks_of
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired, DesiredProject, SourceProblem
+from reconciler.loop.access import permissions_of
 from reconciler.model.effects import Secrets
 from reconciler.model.naming import PROJECT_NAME
 from reconciler.model.release import Commit
@@ -96,6 +97,7 @@ class Sources:
         self._news = 0
 
     # ---- asking ----------------------------------------------------------------------------
+        self._permitted: Checked | None = None
 
     def addresses(self) -> frozenset[str]:
         with self._lock:
@@ -167,6 +169,7 @@ class Sources:
         projects = tuple(self._project(spec, stale=spec.name in checked.stale) for spec in checked.specs)
         self._want(checked.specs)
         return Desired(
+        self._permit(checked)
             revision=checked.revision,
             platform=checked.platform,
             projects=projects,
@@ -179,6 +182,15 @@ class Sources:
     def _state(self, repo: str, branch: str) -> RepositoryState:
         """What is known of the repository, asked first where this branch was never asked for."""
         with self._lock:
+    def _permit(self, checked: Checked) -> None:
+        """Ask with the credentials of this revision; at once where they are new, whatever was met with the old."""
+        if self._permitted is checked:
+            return
+        self._permitted = checked
+        for repo in self._mirrors.permit(permissions_of(checked.platform, checked.specs)):
+            if self.was_asked(repo) and not is_local(repo):
+                self._ask(repo)
+
             self._wanted[repo] = self._wanted.get(repo, frozenset()) | {branch}
             state = self._states.get(repo)
         if state is None or not (branch in state.branches or state.problem_of(branch) is not None):

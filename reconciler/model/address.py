@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _USUAL_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,9 @@ class Remote:
         return self.host if self.port == _USUAL_PORTS.get(self.scheme) else f"{self.host}:{self.port}"
 
     @property
-    def is_loopback(self) -> bool:
-        return self.host in LOOPBACK
+    def may_carry_token(self) -> bool:
+        """Whether a token stays secret on the way there."""
+        return self.scheme == "https" or (self.scheme == "http" and self.host in _LOOPBACK)
 
 
 def remote_of(repo: str) -> Remote:
