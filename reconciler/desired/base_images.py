@@ -6,8 +6,10 @@ the answer is None then, and no build is ever skipped.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 _INSTRUCTION = re.compile(r"\s*(?P<name>[A-Za-z]+)(?:\s+(?P<rest>.*))?\Z", re.DOTALL)
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*(?P<escape>[\\`])\s*\Z", re.IGNORECASE)
@@ -24,24 +26,44 @@ class _Unknowable(Exception):
     """The text does not say."""
 
 
-def bases_of(text: str) -> tuple[str, ...] | None:
+def bases_of(text: str, given: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...] | None:
     """The images that FROM, COPY --from and RUN --mount name, in order; None where the text does not say.
 
-    Names of stages and `scratch` are left out.
+    Names of stages and `scratch` are left out. `given` are build arguments, which go before defaults.
     """
     try:
-        return _bases(text)
+        return _bases(text, given)
     except _Unknowable:
         return None
 
 
-def _bases(text: str) -> tuple[str, ...]:
+def copied_by(text: str) -> tuple[str, ...]:
+    """The words of the source that COPY and ADD name, in order; nothing of other stages and images."""
+    words: list[str] = []
+    for name, rest in _instructions(text):
+        if name in ("COPY", "ADD") and "--from=" not in rest:
+            words += _copied(rest)
+    return tuple(words)
+
+
+def _copied(rest: str) -> list[str]:
+    words = re.sub(r"\A(?:--\S+\s+)*", "", rest.strip())
+    if words.startswith("["):
+        try:
+            listed = json.loads(words)
+        except ValueError:
+            return []
+        return [each for each in listed if isinstance(each, str)][:-1]
+    return words.split()[:-1]
+
+
+def _bases(text: str, given: Mapping[str, str]) -> tuple[str, ...]:
     bases: dict[str, None] = {}
     arguments: dict[str, str | None] = {}
     stages: list[str] = []
     for name, rest in _instructions(text):
         if name == "ARG" and not stages:
-            arguments |= _arguments(rest, arguments)
+            arguments |= _arguments(rest, arguments, given)
         elif name == "FROM":
             image, stage = _from(rest, arguments)
             if image.lower() not in (*stages, "scratch"):
@@ -81,10 +103,13 @@ def _instructions(text: str) -> Iterator[tuple[str, str]]:
             yield name, rest
 
 
-def _arguments(rest: str, known: Mapping[str, str | None]) -> dict[str, str | None]:
+def _arguments(rest: str, known: Mapping[str, str | None], given: Mapping[str, str]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for match in _ARGUMENT.finditer(rest):
         value = match["value"]
+        if match["name"] in given:
+            found[match["name"]] = given[match["name"]]
+            continue
         found[match["name"]] = None if value is None else _expand(value.strip("\"'"), {**known, **found})
     return found
 

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.adapters import processes
-from reconciler.desired.dockerfiles import STATIC_BASE_CADDYFILE
+from reconciler.desired.static_base import STATIC_BASE_CADDYFILE
 from reconciler.errors import HostUnfit, NotOurs
 from reconciler.host import base_recipes, certificates, machine, rootfs
 from reconciler.host.base_recipes import AIR_GAPPED, LABEL, PULLED, RECIPES, Recipe

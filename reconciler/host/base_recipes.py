@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.desired.dockerfiles import STATIC_BASE_DOCKERFILE
+from reconciler.desired.static_base import STATIC_BASE_DOCKERFILE
 
 LABEL = "gitstead.base"
 PULLED = "pulled"
