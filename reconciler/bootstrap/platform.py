@@ -209,6 +209,22 @@ def _heartbeat(settings: Settings, host: Host, ground: Ground) -> HeartbeatFile:
     )
 
 
+def _observer(ground: Ground) -> Observer:
+    return Observer(
+        ground.engine,
+        ground.caddy,
+        ground.upstreams,
+        ground.jobs.snapshot,
+        time.time,
+        disk=ground.limits.disk.latest,
+        disk_problem=ground.limits.disk.shortage,
+    )
+
+
+def _tell_platform(recorder: Recorder, text: str) -> None:
+    recorder.record_event(PLATFORM, "collected", text, now=time.time(), reason=text)
+
+
 def _effects(settings: Settings, host: Host, ground: Ground) -> Effects:
     folder, engine = settings.state / "builds", ground.engine
     return Effects(

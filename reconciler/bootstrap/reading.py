@@ -68,9 +68,9 @@ def preview(settings: Settings, place: str) -> tuple[Plan, Desired]:
     history, good, jobs = _remembered(settings)
     observer = Observer(engine, caddy, UpstreamFiles(settings.upstreams), lambda: jobs, time.time)
     observed = observer.observe()
+    secrets = SecretBox(settings.keys, Masker())
     desired = preview_desired(
         open_mirrors(settings, secrets=secrets, folder=settings.state / "preview"),
-    secrets = SecretBox(settings.keys, Masker())
         files,
         good,
         revision=revision,

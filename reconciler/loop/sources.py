@@ -18,10 +18,10 @@ from reconciler.desired.dockerfiles import dockerfile_for
 from reconciler.desired.resolution import desired_project
 from reconciler.desired.validation import SpecCache, SpecFile, Validation, validate
 from reconciler.errors import GitsteadError
+from reconciler.loop.access import permissions_of
 from reconciler.loop.sealed import marks_of
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired, DesiredProject, SourceProblem
-from reconciler.loop.access import permissions_of
 from reconciler.model.effects import Secrets
 from reconciler.model.naming import PROJECT_NAME
 from reconciler.model.release import Commit
@@ -94,10 +94,10 @@ class Sources:
         self._projects: dict[str, tuple[ProjectSpec, str, SourceProblem | None, DesiredProject]] = {}
         self._answer: Desired | None = None
         self._keys: tuple[int, ...] = ()
+        self._permitted: Checked | None = None
         self._news = 0
 
     # ---- asking ----------------------------------------------------------------------------
-        self._permitted: Checked | None = None
 
     def addresses(self) -> frozenset[str]:
         with self._lock:
@@ -166,10 +166,10 @@ class Sources:
         text = f"platform repository: {problem.message}" if problem else ""
         if checked is None:
             return Desired("", PlatformSpec(), problem=text or "the platform repository was not read yet")
+        self._permit(checked)
         projects = tuple(self._project(spec, stale=spec.name in checked.stale) for spec in checked.specs)
         self._want(checked.specs)
         return Desired(
-        self._permit(checked)
             revision=checked.revision,
             platform=checked.platform,
             projects=projects,
@@ -179,9 +179,6 @@ class Sources:
             problem=text,
         )
 
-    def _state(self, repo: str, branch: str) -> RepositoryState:
-        """What is known of the repository, asked first where this branch was never asked for."""
-        with self._lock:
     def _permit(self, checked: Checked) -> None:
         """Ask with the credentials of this revision; at once where they are new, whatever was met with the old."""
         if self._permitted is checked:
@@ -191,6 +188,9 @@ class Sources:
             if self.was_asked(repo) and not is_local(repo):
                 self._ask(repo)
 
+    def _state(self, repo: str, branch: str) -> RepositoryState:
+        """What is known of the repository, asked first where this branch was never asked for."""
+        with self._lock:
             self._wanted[repo] = self._wanted.get(repo, frozenset()) | {branch}
             state = self._states.get(repo)
         if state is None or not (branch in state.branches or state.problem_of(branch) is not None):
