@@ -42,6 +42,11 @@ class BuilderGroup:
                     file.write_text(str(wanted))
 
     @property
+    def wanted(self) -> str:
+        memory = f"{self.memory_bytes / 2**30:.1f} GiB"
+        return f"CPU weight 1/{WEIGHT} of an app's, memory up to {memory} for all builds together"
+
+    @property
     def applies(self) -> bool:
         """Whether every limit is set now."""
         return bool(self.files) and all(_holds(file, wanted) for file, wanted in self.files.items())
@@ -50,8 +55,7 @@ class BuilderGroup:
     def sentence(self) -> str:
         """What holds for builds on this engine, for page and doctor."""
         if self.applies:
-            memory = f"{self.memory_bytes / 2**30:.1f} GiB"
-            return f"CPU weight 1/{WEIGHT} of an app's, memory up to {memory} for all builds together"
+            return self.wanted
         return f"no limit applies: {self.problem or 'the group of the builder cannot be written'}"
 
 

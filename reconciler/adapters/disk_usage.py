@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.adapters.engine_connection import EngineConnection
+from reconciler.adapters.engine_values import is_our_image_name
 from reconciler.model.disk import Layers, shown
 
 FLOOR_BYTES = 5 * 10**9
@@ -73,10 +74,14 @@ class EngineFacts:
 
 
 class EngineDisk:
-    """The disk of one engine. Safe from any thread; raises `EngineUnavailable` where the engine does not answer."""
+    """The disk of one engine, seen by one instance ("" = by none).
 
-    def __init__(self, docker_host: str | None) -> None:
-        self._connection = EngineConnection(docker_host, timeout_s=_PATIENCE_S)
+    Safe from any thread; raises `EngineUnavailable` where the engine does not answer within `timeout_s`.
+    """
+
+    def __init__(self, docker_host: str | None, *, instance: str = "", timeout_s: float = _PATIENCE_S) -> None:
+        self._connection = EngineConnection(docker_host, timeout_s=timeout_s)
+        self._instance = instance
         self._is_local = self._connection.docker_host.startswith("unix:")
         self._layers: dict[str, Layers] = {}
 
@@ -106,6 +111,14 @@ class EngineDisk:
         """None where the image is gone meanwhile."""
         steps: Any = self._connection.find("tell an image's history", lambda api: api.history(image_id))  # type: ignore[no-untyped-call]
         return None if steps is None else layers_from(steps)
+
+    def ours(self) -> frozenset[str]:
+        """Ids of the images that carry a name of this instance."""
+        listed: Any = self._connection.read("list images", lambda api: api.images())
+        return frozenset(str(each["Id"]) for each in listed if self._is_ours(each))
+
+    def _is_ours(self, listed: Mapping[str, Any]) -> bool:
+        return any(is_our_image_name(name, self._instance) for name in listed.get("RepoTags") or ())
 
     def build_cache_bytes(self) -> int:
         """What the build cache takes beyond the layers of images."""

@@ -27,7 +27,8 @@ BASE_PREFIX = "gitstead/base-"
 @dataclass(frozen=True)
 class Builds:
     """`folder` holds the checkouts. `ensure_base` makes one of our own base images where it is missing,
-    saying what it does; `open_log` gives the sink of a deployment's build log.
+    saying what it does; `open_log` gives the sink of a deployment's build log. `prepare` is called before each
+    build: what the builder may take of the machine is set then.
     """
 
     instance: str
@@ -38,6 +39,7 @@ class Builds:
     ensure_base: Callable[[str, Callable[[str], None]], None]
     clock: Callable[[], float]
     secrets: Secrets
+    prepare: Callable[[], None] = lambda: None
 
     def build(self, op: StartBuild, cancel: Cancel) -> Outcome:
         """Export, write a generated Dockerfile, build, and return the image's id."""
@@ -56,6 +58,7 @@ class Builds:
 
     def _build(self, op: StartBuild, cancel: Cancel, sink: LogSink) -> Outcome:
         self._say(sink, f"Building {op.project} d{op.deployment} from {op.commit} (build.type {op.build_type})")
+        self.prepare()
         for base in op.dockerfile.bases or ():
             if base.startswith(BASE_PREFIX):
                 self.ensure_base(base.removeprefix(BASE_PREFIX), lambda text: self._say(sink, text))

@@ -20,6 +20,8 @@ from reconciler.model.effects import Records, Secrets
 
 @dataclass(frozen=True)
 class Effects:
+    """`prune_cache` takes the bytes to keep and the seconds for which what goes was unused."""
+
     engine: DockerEngine
     caddy: CaddyAdmin
     upstreams: UpstreamFiles
@@ -30,3 +32,4 @@ class Effects:
     probes: Probes
     secrets: Secrets
     clock: Callable[[], float]
+    prune_cache: Callable[[int, float], None]

@@ -15,6 +15,7 @@ from reconciler.model import operation as ops
 from reconciler.model.job import JobKey
 
 Handler = Callable[[Effects, Any], str]
+PRUNE_S = 600.0
 
 
 def open_deployment(effects: Effects, op: ops.OpenDeployment) -> str:
@@ -175,6 +176,15 @@ def put_routes(effects: Effects, op: ops.PutRoutes) -> str:
     return op.document_digest
 
 
+def prune_build_cache(effects: Effects, op: ops.PruneBuildCache) -> str:
+    def prune(_: object) -> Outcome:
+        effects.prune_cache(op.keep_bytes, op.unused_s)
+        return Outcome()
+
+    effects.jobs.start(JobKey(op.project, 0, "prune"), prune, subject=op.resource, deadline_s=PRUNE_S)
+    return ""
+
+
 HANDLERS: Mapping[type[ops.Operation], Handler] = {
     ops.OpenDeployment: open_deployment,
     ops.AssignRelease: assign_release,
@@ -198,4 +208,5 @@ HANDLERS: Mapping[type[ops.Operation], Handler] = {
     ops.WriteUpstream: write_upstream,
     ops.RemoveUpstream: remove_upstream,
     ops.PutRoutes: put_routes,
+    ops.PruneBuildCache: prune_build_cache,
 }

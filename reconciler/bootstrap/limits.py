@@ -71,9 +71,11 @@ class Limits:
         return {"disk": self.disk.usage(), "builds": self.builds.sentence}
 
 
-def build_limits(settings: Settings, *, on_measured: Callable[[], None], tell: Callable[[str], None]) -> Limits:
+def build_limits(
+    settings: Settings, *, instance: str, on_measured: Callable[[], None], tell: Callable[[str], None]
+) -> Limits:
     """The parts for one reconciler; `on_measured` and `tell` as of `DiskWatch`."""
-    engine = EngineDisk(settings.docker_host)
+    engine = EngineDisk(settings.docker_host, instance=instance)
     builds = BuildLimits(settings, engine)
 
     def measured() -> None:

@@ -27,12 +27,14 @@ from reconciler.apply.failpoints import Failpoints
 from reconciler.apply.jobs import Jobs
 from reconciler.apply.output import Outputs
 from reconciler.apply.probe import Probes
+from reconciler.bootstrap.limits import Limits, build_limits
 from reconciler.bootstrap.state import open_mirrors
 from reconciler.heartbeat import HeartbeatFile
 from reconciler.history.recorder import Recorder
 from reconciler.history.store import Store, open_store
 from reconciler.history.wake import WakeListener
 from reconciler.host.base_image import ensure_base_image
+from reconciler.loop.disk_watch import DiskWatch
 from reconciler.loop.good_specs import GoodSpecs
 from reconciler.loop.polling import Poller
 from reconciler.loop.queue import DirtyQueue
@@ -44,6 +46,7 @@ from reconciler.loop.worker import Parts, Worker, patience_s
 from reconciler.masking import Masker
 from reconciler.model.effects import LogSink
 from reconciler.model.host import Host
+from reconciler.model.operation import PLATFORM
 from reconciler.observe import Observer
 from reconciler.settings import Settings
 
@@ -66,15 +69,16 @@ class Platform:
     queue: DirtyQueue
     heartbeat: HeartbeatFile
     mirrors: Mirrors
+    disk: DiskWatch
 
     def run(self) -> None:
         """Until `stop`: in this thread, with its helpers beside it; then everything is closed."""
-        for part in (self.events, self.requests, self.host_watch, self.poller):
+        for part in (self.events, self.requests, self.host_watch, self.poller, self.disk):
             part.start()
         try:
             self.worker.run()
         finally:
-            for ending in (self.events, self.requests, self.host_watch, self.poller):
+            for ending in (self.events, self.requests, self.host_watch, self.poller, self.disk):
                 ending.stop()
             self.mirrors.close()
             self.watch.close()
@@ -99,6 +103,7 @@ class Ground:
     mirrors: Mirrors
     queue: DirtyQueue
     jobs: Jobs
+    limits: Limits
     masker: Masker
     secrets: SecretBox
 
@@ -122,7 +127,7 @@ def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platf
         sources=sources,
         poller=poller,
         watch=LocalWatch(lambda repo: ground.queue.mark(f"repo:{repo}", "push")),
-        observer=Observer(ground.engine, ground.caddy, ground.upstreams, ground.jobs.snapshot, time.time),
+        observer=_observer(ground),
         engine=ground.engine,
         recorder=ground.recorder,
         queries=ground.store.queries,
@@ -133,6 +138,7 @@ def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platf
             platform_repo=settings.platform_repo,
             app_repo_of=sources.app_repo_of,
             clock=time.time,
+            on_live=limits.disk.ask,
         ),
         heartbeat=heartbeat,
         full_look_s=settings.full_look_s,
@@ -151,6 +157,7 @@ def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platf
         queue=ground.queue,
         heartbeat=heartbeat,
         mirrors=ground.mirrors,
+        disk=limits.disk,
     )
 
 
@@ -181,6 +188,12 @@ def _ground(settings: Settings, host: Host, masker: Masker) -> Ground:
             clock=time.time,
             on_change=lambda project: queue.mark(project, "job ended", request_id=_current_request()),
             failpoints=failpoints,
+        ),
+        limits=build_limits(
+            settings,
+            instance=host.instance,
+            on_measured=lambda: queue.mark(PLATFORM, "the disk was measured"),
+            tell=lambda text: _tell_platform(recorder, text),
         ),
         masker=masker,
         secrets=secrets,
@@ -248,11 +261,13 @@ def _effects(settings: Settings, host: Host, ground: Ground) -> Effects:
             ensure_base=_base_images(engine),
             clock=time.time,
             secrets=ground.secrets,
+            prepare=ground.limits.builds.prepare,
         ),
         outputs=Outputs(ground.masker, engine, ground.open_log, time.time),
         probes=Probes((loopback(settings.listen_host), settings.http_port), host.verify_token),
         secrets=ground.secrets,
         clock=time.time,
+        prune_cache=ground.limits.disk.prune_cache,
     )
 
 

@@ -60,6 +60,9 @@ def _wants(settings: Settings | None) -> Wants:
         return Wants()
     return Wants(
         state=settings.state,
+        docker_host=settings.docker_host,
+        disk_floor_bytes=settings.disk_floor_bytes,
+        build_memory_bytes=settings.build_memory_bytes,
         ports=settings.ports,
         listeners=(
             ("apps", settings.listen_host, settings.http_port),

@@ -13,17 +13,17 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.adapters import process_marks, processes
+from reconciler.adapters.disk_usage import Space
 from reconciler.errors import GitsteadError
 from reconciler.host.buildx_setup import Version, version_in
 from reconciler.host.check import Check
 
 OLDEST_CADDY: Version = (2, 11, 1)
-DISK_FLOOR_BYTES = 5 * 10**9
-_GB = 10**9
 _UNSYNCHRONISED = 5  # adjtimex's TIME_ERROR
 
 
@@ -62,19 +62,18 @@ def check_caddy() -> Check:
     return Check("caddy", "ok", shown)
 
 
-def check_disk(folder: Path) -> Check:
-    """Free space where the state folder lies, or will lie."""
-    place = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    text = f"{free / _GB:.0f} GB free (floor {DISK_FLOOR_BYTES // _GB} GB)"
-    if free < DISK_FLOOR_BYTES:
+def check_disk(spaces: Sequence[Space]) -> Check:
+    """Free space where builds need it, and how much of it must stay free."""
+    low = [str(each) for each in spaces if each.is_low]
+    if low:
         return Check(
             "disk",
             "problem",
-            f"{free / _GB:.1f} GB free at {place} (floor {DISK_FLOOR_BYTES // _GB} GB)",
-            "see what fills it with docker system df; docker rmi removes images that nothing runs",
+            f"{'; '.join(low)}: nothing is built",
+            "see what fills it with docker system df; docker rmi removes images that nothing runs;"
+            " limits.disk and limits.disk_floor of host.yaml are ours",
         )
-    return Check("disk", "ok", text)
+    return Check("disk", "ok", "; ".join(str(each) for each in spaces))
 
 
 def check_clock(*, now: float | None = None) -> Check:

@@ -14,7 +14,7 @@ import structlog
 
 from reconciler.adapters.disk_usage import EngineDisk, EngineFacts, Room, Space
 from reconciler.errors import EngineUnavailable, GitsteadError
-from reconciler.model.disk import Disk, shown, taken
+from reconciler.model.disk import Disk, images_text, shown
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +66,7 @@ class DiskWatch:
         """One line for people."""
         lines = [str(each) for each in self.spaces()]
         if self._disk is not None:
-            images = {key: size for layers in self._disk.layers.values() for key, size in layers}
-            lines.append(f"{len(self._disk.layers)} images take {shown(taken(images))}")
+            lines.append(images_text(self._disk.layers, self._disk.ours))
             if self._disk.build_cache_limit_bytes:
                 cache = f"{shown(self._disk.build_cache_bytes)} of {shown(self._disk.build_cache_limit_bytes)}"
                 lines.append(f"build cache {cache}")
@@ -126,6 +125,7 @@ class DiskWatch:
                 before,
                 at=self._clock(),
                 layers=self._engine.layers(),
+                ours=self._engine.ours(),
                 build_cache_bytes=cache,
                 build_cache_limit_bytes=limit,
                 cache_pruned_at=self._cache_pruned_at,

@@ -6,14 +6,12 @@ import os
 import shutil
 import socket
 import sys
-from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
+from reconciler.adapters.disk_usage import Space
 from reconciler.host import machine_checks
-
-Usage = namedtuple("Usage", "total used free")
 
 
 @pytest.fixture
@@ -65,12 +63,15 @@ def test_caddy_beside_our_python_goes_before_the_one_in_path(programs: Path) -> 
     assert machine_checks.check_caddy().text == "2.11.7"
 
 
-@pytest.mark.parametrize(("free", "level"), [(71 * 10**9, "ok"), (4_900_000_000, "problem")])
-def test_free_disk_has_a_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, level: str) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(0, 0, free))
-    found = machine_checks.check_disk(tmp_path / "not/yet/there")
-    assert found.level == level
-    assert "floor 5 GB" in found.text
+def test_free_disk_has_a_floor_on_each_filesystem_that_builds_need(tmp_path: Path) -> None:
+    wide = Space(tmp_path, 1, free_bytes=71 * 10**9, total_bytes=10**11, floor_bytes=5 * 10**9)
+    full = Space(tmp_path / "engine", 2, free_bytes=4_900_000_000, total_bytes=10**11, floor_bytes=5 * 10**9)
+    assert machine_checks.check_disk([wide]).text == f"71 GB free at {tmp_path}, 5.0 GB is the floor"
+    found = machine_checks.check_disk([wide, full])
+    assert (found.level, found.text) == (
+        "problem",
+        f"4.9 GB free at {tmp_path}/engine, 5.0 GB is the floor: nothing is built",
+    )
 
 
 def test_a_clock_before_our_own_installation_is_wrong() -> None:
