@@ -90,8 +90,10 @@ class Browser:
             pause.wait(0.05)
 
     def press(self, key: str) -> None:
+        """One of Tab and Enter."""
+        code, text = {"Tab": (9, ""), "Enter": (13, "\r")}[key]
         for kind in ("keyDown", "keyUp"):
-            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=9)
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, text=text)
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         picture = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)

@@ -1,7 +1,7 @@
-"""A unix socket before another one: it can be cut, and it writes down which requests went through.
+"""A socket before another one: it can be cut, and it writes down which requests went through.
 
 Used by tests/e2e before the engine's and Caddy's admin socket, to lose them without stopping them and to
-count writes from outside the process that is tested.
+count writes from outside the process that is tested; before the page, to cut a browser off from it.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ class Relay:
 
     def mend(self) -> None:
         """Take connections from now on."""
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(self.path))
+        listener = self._listen()
         listener.listen(64)
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
@@ -67,15 +66,27 @@ class Relay:
         for each in dropped:
             _end(each)
 
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(self.path))
+        return listener
+
+    def _connect(self) -> socket.socket:
+        server = socket.socket(socket.AF_UNIX)
+        try:
+            server.connect(str(self.target))
+        except OSError:
+            _end(server)
+            raise
+        return server
+
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
-                server = socket.socket(socket.AF_UNIX)
                 try:
-                    server.connect(str(self.target))
+                    server = self._connect()
                 except OSError:
-                    _end(server)
                     _end(client)
                     continue
                 with self._lock:
@@ -99,6 +110,24 @@ class Relay:
         if watch is None or finished or lost:
             _end(source)
             _end(target)
+
+
+class TcpRelay(Relay):
+    """The same between two ports of 127.0.0.1; `url` is the address of the first."""
+
+    def __init__(self, port: int, target_port: int) -> None:
+        super().__init__(Path("/nonexistent"), Path("/nonexistent"))
+        self._port, self._target_port = port, target_port
+        self.url = f"http://127.0.0.1:{port}"
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self._port))
+        return listener
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._target_port))
 
 
 class _Requests:

@@ -26,6 +26,7 @@ from reconciler.history.log_sink import BuildLogSink
 from reconciler.history.store import open_store
 from reconciler.model.condition import Condition, Health, Reason
 from reconciler.model.desired import Desired
+from reconciler.model.job import Job, JobKey
 from reconciler.model.naming import Identity
 from reconciler.model.observed import Engine, Observed, Routes
 from reconciler.model.operation import (
@@ -63,7 +64,8 @@ class World:
         )
         self.recorder = self.store.recorder
         self.now = time.time()
-        self._heartbeat = HeartbeatFile(self.settings.heartbeat, instance="k3v9qa")
+        self.facts: dict[str, str] = {}
+        self._heartbeat = HeartbeatFile(self.settings.heartbeat, instance="k3v9qa", facts=lambda: self.facts)
 
     def close(self) -> None:
         self.store.close()
@@ -117,6 +119,8 @@ class World:
             spec_blob="b" * 40,
             platform_revision=REVISION,
             deadline_s=60.0,
+            branch="main",
+            build_type="node (Next.js)",
         )
         self._carry_out(operation, lambda: self.recorder.open_deployment(operation, self.now), took_s=took_s)
 
@@ -175,6 +179,20 @@ class World:
 
     def build_log(self, project: str, number: int) -> BuildLogSink:
         return self.store.logs.open_log(project, number, now=self.now)
+
+    def built(self, project: str, number: int, *, seconds: float, steps: int = 0, cached: int = 0) -> None:
+        """The job of a build that went well."""
+        ended = Job(
+            JobKey(project, number, "build"),
+            "succeeded",
+            f"content-{number}",
+            self.now,
+            self.now + 1200,
+            ended_at=self.now + seconds,
+            steps=steps,
+            cached=cached,
+        )
+        self.recorder.job_ended(ended)
 
     def _carry_out(self, operation: Operation, write: Callable[[], object], *, took_s: float) -> None:
         """Journalled as the executor does; the clock of this world moves on by `took_s`."""
