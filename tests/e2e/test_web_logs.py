@@ -179,9 +179,10 @@ def test_a_log_fits_a_phone(platform: tuple[World, str], page: Browser) -> None:
     log.step(BuildStep(INSTALL, world.now, world.now + 1, "failed"))
     log.close()
     world.fail("phone", 1, message="build step 2/2: " + "b" * 200, hint="Correct its name")
+    world.tell("phone")
     page.look(width=375, height=740)
-    for query in ("", "?line=2", "?q=words"):
-        page.open(f"{address}/projects/phone/deployments/1{query}")
+    for path in ("", "/deployments/1", "/deployments/1?line=2", "/deployments/1?q=words"):
+        page.open(f"{address}/projects/phone{path}")
         assert page.value("document.documentElement.scrollWidth") <= 375
     page.value("document.getElementById('times')?.click()")
     assert page.value("document.documentElement.scrollWidth") <= 375

@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.history.log_sink import BuildLogSink
 from reconciler.model.condition import Health
+from reconciler.model.effects import BuildStep
 from reconciler.model.release import State
 from tests.web_support import LiveStream, World, free_port, get, poll_until, served
 from web.app import MOST_STREAMS
@@ -111,6 +112,32 @@ def test_a_reader_who_comes_back_gets_every_line_once(platform: tuple[World, str
             seen += _lines(event)
     stream.close()
     assert seen == [f"{part}-{number}" for part in range(4) for number in range(700)]
+
+
+def test_steps_are_told_as_they_begin_and_end_and_again_to_who_comes_back(platform: tuple[World, str]) -> None:
+    world, address = platform
+    log = _building(world, "steps")
+    path = f"{address}/projects/steps/deployments/1/log/stream"
+    log.step(BuildStep("1/2 COPY", world.now, world.now, "cached"))
+    log.step(BuildStep("2/2 RUN", world.now))
+    log.flush()
+    stream = LiveStream(path)
+    first = stream.until("steps")
+    assert "id" not in first
+    assert [(each["name"], each["outcome"]) for each in json.loads(first["data"])] == [
+        ("1/2 COPY", "cached"),
+        ("2/2 RUN", ""),
+    ]
+    log.write("stdout", "one", at=world.now, step="2/2 RUN")
+    log.step(BuildStep("2/2 RUN", world.now, world.now + 4.2, "done"))
+    log.flush()
+    (ended,) = json.loads(stream.until("steps")["data"])
+    assert (ended["name"], ended["outcome"], ended["took"], ended["lines"]) == ("2/2 RUN", "done", "4.2s", 1)
+    stream.close()
+    stream = LiveStream(path, last_id="1")
+    assert len(json.loads(stream.until("steps")["data"])) == 2
+    stream.close()
+    log.close()
 
 
 def test_a_deployment_that_built_nothing_ends_at_once(platform: tuple[World, str]) -> None:
