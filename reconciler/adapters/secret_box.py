@@ -10,7 +10,6 @@ value, one a line; the value is the rest, newlines included. tests/vectors/seale
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import fcntl
 import hashlib
@@ -79,6 +78,10 @@ class SecretBox:
             self._masker.add(found.value)
         except SecretUnreadable as error:
             raise SecretUnreadable(f"{place} {error.what}", expected=error.expected, remedy=error.remedy) from error
+        except HostUnfit as error:
+            raise SecretUnreadable(
+                f"{place} cannot be opened: {error.what}", expected=error.expected, remedy=error.remedy
+            ) from error
         except SpecInvalid as error:
             raise SecretUnreadable(f"{place}: {error.what}", expected=error.expected, remedy=error.remedy) from error
         if (found.kind, found.key) != (kind, key) or found.project not in (project, ANY_PROJECT):
@@ -131,7 +134,7 @@ def seal(value: str, *, kind: str, project: str, key: str, recipients: Sequence[
 
 
 def unseal(sealed: str, keys: Path) -> Sealed:
-    """What stands inside, whatever it is for; for sealing it again. Raises SecretUnreadable."""
+    """What stands inside, whatever it is for; for sealing it again. Raises SecretUnreadable, HostUnfit."""
     return _decrypted(sealed, _read_identities(keys / "identity"))
 
 
@@ -150,7 +153,7 @@ def ensure_keys(keys: Path) -> None:
 def add_identity(keys: Path) -> None:
     """Put a new identity before the others: its recipient is what is sealed to, and all still open.
 
-    Raises HostUnfit where it cannot be written, SecretUnreadable where what is there is damaged.
+    Raises HostUnfit where it cannot be written, or where what is there is damaged.
     """
     with _only_writer(keys):
         _read_identities(keys / "identity")
@@ -158,7 +161,7 @@ def add_identity(keys: Path) -> None:
 
 
 def recipients_of(keys: Path) -> tuple[str, ...]:
-    """The public halves of our identities, the newest first. Raises SecretUnreadable where there is none."""
+    """The public halves of our identities, the newest first. Raises HostUnfit where there is none."""
     return tuple(str(each.to_public()) for each in _read_identities(keys / "identity"))
 
 
@@ -193,39 +196,42 @@ def _recipient(text: str) -> x25519.Recipient:
 
 def _decrypted(sealed: str, identities: Sequence[x25519.Identity]) -> Sealed:
     """Not a word of what is inside gets into an error, unless it is one of ours in every other respect."""
+    if not sealed.startswith(PREFIX) or len(sealed) > _LONGEST_SEALED:
+        raise SecretUnreadable("is no sealed value", expected=f"{PREFIX} and base64", remedy=_AGAIN)
     try:
-        if not sealed.startswith(PREFIX) or len(sealed) > _LONGEST_SEALED:
-            raise SecretUnreadable("is no sealed value", expected=f"{PREFIX} and base64", remedy=_AGAIN)
         plain = pyrage.decrypt(base64.b64decode(sealed.removeprefix(PREFIX), validate=True), list(identities))
-        version, *rest = plain.decode().split("\n", 4)
-    except (binascii.Error, ValueError):  # no cause is kept: that of a decoding error holds the plaintext
-        raise SecretUnreadable("is damaged", expected="the text as it was printed", remedy=_AGAIN) from None
+    except ValueError as error:  # no base64
+        raise SecretUnreadable("is damaged", expected="the text as it was printed", remedy=_AGAIN) from error
     except pyrage.DecryptError as error:
         raise SecretUnreadable(
             "cannot be opened with this platform's key",
             expected="a value sealed to a recipient that gitstead key prints",
             remedy=f"{_AGAIN}, or put the earlier keys/identity back",
         ) from error
-    if version != VERSION or len(rest) != 4 or rest[0] not in KINDS or not all(rest[1:3]) or "\0" in plain.decode():
+    text = plain.decode("utf-8", "replace")  # an error of decoding would hold the plaintext
+    version, *rest = text.split("\n", 4)
+    if version != VERSION or len(rest) != 4 or rest[0] not in KINDS or not all(rest[1:3]):
         raise SecretUnreadable("holds something that is none of ours", expected=f"what {VERSION} says", remedy=_AGAIN)
+    if "\0" in text or text.encode() != plain:
+        raise SecretUnreadable("holds a NUL or bytes that are no text", expected="UTF-8", remedy=_AGAIN)
     return Sealed(*rest)
 
 
 def _read_identities(path: Path) -> list[x25519.Identity]:
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
+        lines = [line.strip() for line in path.read_text("utf-8", "replace").splitlines()]
         found = [x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except OSError as error:
-        raise SecretUnreadable(
-            f"needs the key file {path}, which cannot be read: {error.strerror}",
-            expected="the identity that the reconciler made at its first start",
-            remedy="Run this on the platform's host as the reconciler's user, or put the file back",
+        raise HostUnfit(
+            f"the key file {path} cannot be read: {error.strerror}",
+            expected="the identity that the reconciler, or gitstead key, made on this host",
+            remedy="Run this as the reconciler's user, or put the file back. To seal elsewhere, name --recipient age1…",
         ) from error
-    except (pyrage.IdentityError, UnicodeDecodeError):
+    except pyrage.IdentityError:
         found = []
     if not found:
-        raise SecretUnreadable(
-            f"needs the key file {path}, which is damaged",
+        raise HostUnfit(
+            f"the key file {path} is damaged",
             expected=f"lines that begin with {_IDENTITY}, or with #",
             remedy="Put a good copy back",
         )

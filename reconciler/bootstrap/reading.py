@@ -5,6 +5,7 @@ Called by `cli`. Builds adapters for one question each; starts no thread and wri
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,17 +17,18 @@ from reconciler.adapters.git_platform import PlatformFiles, read_folder
 from reconciler.adapters.secret_box import SecretBox
 from reconciler.adapters.upstream_files import UpstreamFiles
 from reconciler.bootstrap.state import open_mirrors, prepare_state
-from reconciler.errors import HostUnfit
+from reconciler.errors import HostUnfit, SecretUnreadable
 from reconciler.history.queries import Queries
 from reconciler.loop.good_specs import good_texts
 from reconciler.loop.preview import preview_desired
 from reconciler.loop.sources import Files
-from reconciler.masking import Masker
+from reconciler.masking import Masker, PieceMasker
 from reconciler.model.desired import Desired
 from reconciler.model.job import Job, JobKey
 from reconciler.model.naming import container_name
 from reconciler.model.plan import Plan
 from reconciler.model.release import History
+from reconciler.model.spec import RunSpec
 from reconciler.observe import Observer
 from reconciler.plan.planner import plan as make_plan
 from reconciler.settings import Settings
@@ -82,7 +84,10 @@ def preview(settings: Settings, place: str) -> tuple[Plan, Desired]:
 
 
 def app_output(settings: Settings, project_name: str, *, tail: int, follow: bool) -> Iterator[tuple[str, float, bytes]]:
-    """What the container that serves the project prints: (stream, Unix seconds, line)."""
+    """What the container that serves the project prints: (stream, Unix seconds, line).
+
+    Secrets of the project that can be opened here are masked.
+    """
     host = prepare_state(settings)
     queries = Queries(settings.state_db)
     past = queries.history().of(project_name)
@@ -95,7 +100,20 @@ def app_output(settings: Settings, project_name: str, *, tail: int, follow: bool
         )
     engine = DockerEngine(settings.docker_host, instance=host.instance)
     name = container_name(host.instance, project_name, past.live.number, "web", 1)
-    return engine.container_logs(name, follow=follow, tail=tail)
+    pieces = PieceMasker(_masker_of(settings, project_name, past.live.run or RunSpec()))
+    for stream, at, data in engine.container_logs(name, follow=follow, tail=tail):
+        text = pieces.mask(data.decode("utf-8", "replace"), origin=stream, ends=data.endswith(b"\n"))
+        yield stream, at, text.encode()
+
+
+def _masker_of(settings: Settings, project_name: str, run: RunSpec) -> Masker:
+    """Knows what of a container's secrets this machine can open; that it cannot is nobody's trouble here."""
+    masker = Masker()
+    box = SecretBox(settings.keys, masker)
+    for key, sealed in run.secrets.items():
+        with contextlib.suppress(SecretUnreadable):
+            box.open(sealed, kind="run-secret", project=project_name, key=key)
+    return masker
 
 
 def _remembered(settings: Settings) -> tuple[History, Files, Mapping[JobKey, Job]]:
