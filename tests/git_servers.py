@@ -6,10 +6,10 @@ folder of its own, and ends exactly the processes that it started.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -121,14 +121,42 @@ class SshServer:
         self.known_hosts = self.home / ".ssh" / "known_hosts"
         self.log = folder / "sshd.log"
         self.host_key = folder / "host_key"
+        self.authorized = folder / "authorized_keys"
+        self.pid_file = folder / "sshd.pid"
+
+    @property
+    def authority(self) -> str:
+        """Its host as a credential names it."""
+        return f"127.0.0.1:{self.port}"
 
     def url(self, repository: Path) -> str:
         return f"ssh://root@127.0.0.1:{self.port}{repository}"
 
+    def line(self, public_key: Path | None = None) -> str:
+        """The server's key, or another one, as a line of known_hosts."""
+        kind, key = (public_key or self.host_key.with_suffix(".pub")).read_text().split()[:2]
+        return f"[127.0.0.1]:{self.port} {kind} {key}"
+
     def trust(self, public_key: Path | None = None) -> None:
         """Write the server's key, or another one, to known_hosts."""
-        kind, key = (public_key or self.host_key.with_suffix(".pub")).read_text().split()[:2]
-        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {kind} {key}\n")
+        self.known_hosts.write_text(self.line(public_key) + "\n")
+
+    def authorize(self, *public_lines: str) -> None:
+        """From now on exactly these keys are let in."""
+        self.authorized.write_text("".join(f"{line}\n" for line in public_lines))
+
+    def change_host_key(self) -> None:
+        """From now on the server shows another key."""
+        for path in (self.host_key, self.host_key.with_suffix(".pub")):
+            path.unlink()
+        make_key(self.host_key)
+        os.kill(int(self.pid_file.read_text()), signal.SIGHUP)
+        key = self.line().split()[2]
+        until(lambda: key in self._shown(), what="the new host key")
+
+    def _shown(self) -> str:
+        argv = ["ssh-keyscan", "-T", "2", "-p", str(self.port), "-t", "ed25519", "127.0.0.1"]
+        return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30).stdout
 
     def attempts(self) -> str:
         return self.log.read_text()
@@ -153,13 +181,12 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
     server.known_hosts.parent.mkdir(parents=True, mode=0o700)
     client_public = make_key(server.home / ".ssh" / "id_ed25519")
     make_key(server.host_key)
-    authorized = folder / "authorized_keys"
-    shutil.copyfile(client_public, authorized)
+    server.authorize(client_public.read_text().strip())
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     config = folder / "sshd_config"
     config.write_text(
-        f"Port {server.port}\nListenAddress 127.0.0.1\nHostKey {server.host_key}\nAuthorizedKeysFile {authorized}\n"
-        f"PidFile {folder}/sshd.pid\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+        f"Port {server.port}\nListenAddress 127.0.0.1\nHostKey {server.host_key}\nPidFile {server.pid_file}\n"
+        f"AuthorizedKeysFile {server.authorized}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nPermitRootLogin yes\nLogLevel VERBOSE\n"
     )
     server.trust()
@@ -170,6 +197,8 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
 class HttpServer:
     """`git http-backend` behind an HTTP server of Python; `mode` says how it answers from now on.
 
+    With a `login` (user name, token) it serves only who brings it, and asks everybody else for it.
+
     Modes: "" serves, "401" asks for a password, "404", "html" a login page, "redirect" to `elsewhere`,
     "hang" never answers, "drip" sends a byte of one endless ref now and then, "hang-pack" lists and
     never sends the pack, "half-pack" sends half of it.
@@ -179,6 +208,7 @@ class HttpServer:
         self.base = base
         self.mode = ""
         self.elsewhere = ""
+        self.login: tuple[str, str] | None = None
         self.requests: list[tuple[str, str, str]] = []
         self.connections = 0
         self.stop = threading.Event()
@@ -187,7 +217,17 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self.authority}"
+
+    @property
+    def authority(self) -> str:
+        """Its host as a credential names it."""
+        return f"127.0.0.1:{self._server.server_address[1]}"
+
+    def is_welcome(self, authorization: str) -> bool:
+        if self.login is None:
+            return True
+        return authorization == "Basic " + base64.b64encode(":".join(self.login).encode()).decode()
 
     def __enter__(self) -> HttpServer:
         self._thread.start()
@@ -242,6 +282,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, body: bytes) -> None:
         self.git.requests.append((self.command, self.path, self.headers.get("Authorization", "")))
         mode = self.git.mode
+        if not self.git.is_welcome(self.headers.get("Authorization", "")):
+            mode = "401"
         if mode == "hang" or (mode == "hang-pack" and self.command == "POST"):
             self._wait_for_hang_up()
         elif mode == "drip":

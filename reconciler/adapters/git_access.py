@@ -93,11 +93,7 @@ class Keyring:
             return read_token(self._token_file)
         if self._secrets is None:
             raise _unfit(credential, "is sealed, and no key that could open it is at hand")
-        try:
-            text = self._secrets.open(credential.sealed, kind="credential", project="*", key=credential.name)
-        except SecretUnreadable as error:
-            what = f'the credential "{credential.name}" of platform.yaml: {error.what}'
-            raise SecretUnreadable(what, expected=error.expected, remedy=error.remedy) from error
+        text = self._secrets.open(credential.sealed, kind="credential", project="*", key=credential.name)
         return text.rstrip() + "\n" if credential.kind == "ssh-key" else text.strip()
 
     def used(self, name: str, at: float) -> None:

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from reconciler.adapters.git_access import TOKEN_FILE
 from reconciler.adapters.git_ssh_keys import make_key_pair, public_of_private
-from reconciler.adapters.secret_box import ANY_PROJECT, SecretBox, recipients_of, seal
+from reconciler.adapters.secret_box import ANY_PROJECT, SecretBox
 from reconciler.bootstrap.reading import read_platform
+from reconciler.bootstrap.sealing import seal_value
 from reconciler.bootstrap.state import platform_access
 from reconciler.desired.documents import parse
 from reconciler.desired.validation import PLATFORM_FILE, SpecFile, validate
@@ -73,7 +74,6 @@ def make_deploy_key(settings: Settings, project_name: str, *, host: str, recipie
         raise HostUnfit(f'"{project_name}" cannot be a project', expected="the name of a project, such as blog")
     repo = "" if host else _repo_of(settings, project_name)
     host = host or _ssh_host(repo, project_name)
-    to = tuple(recipients) or recipients_of(settings.keys)
     name = f"{project_name}-deploy-key"
     pair = make_key_pair()
     return DeployKey(
@@ -82,7 +82,7 @@ def make_deploy_key(settings: Settings, project_name: str, *, host: str, recipie
         host=host,
         public=pair.public.line(f"gitstead-{name}"),
         fingerprint=pair.public.fingerprint,
-        sealed=seal(pair.private, kind=KIND, project=ANY_PROJECT, key=name, recipients=to),
+        sealed=seal_value(settings, pair.private, kind=KIND, project=ANY_PROJECT, key=name, recipients=recipients),
         repo=_as_ssh(repo),
     )
 
