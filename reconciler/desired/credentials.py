@@ -14,6 +14,7 @@ from reconciler.model.address import remote_of
 from reconciler.model.spec import CredentialSpec, Diagnostic, Location, PlatformSpec, ProjectSpec
 
 LinesOf = Callable[[str], Sequence[str]]
+_KEY = "source.credentials"
 
 
 def find(specs: Mapping[str, ProjectSpec], platform: PlatformSpec, *, lines_of: LinesOf) -> list[Diagnostic]:
@@ -21,7 +22,7 @@ def find(specs: Mapping[str, ProjectSpec], platform: PlatformSpec, *, lines_of: 
     problems: list[Diagnostic] = []
     first: dict[str, ProjectSpec] = {}
     for _, spec in sorted(specs.items()):
-        key, sentence = "source.credentials", _unusable(spec, platform.credentials)
+        key, sentence = _KEY, _unusable(spec, platform.credentials)
         if not sentence:
             key, sentence = _unlike(spec, first.setdefault(spec.source.repo, spec))
         if sentence:
@@ -35,19 +36,19 @@ def _unusable(spec: ProjectSpec, credentials: Mapping[str, CredentialSpec]) -> s
         return ""
     credential = credentials.get(name)
     if credential is None:
-        return f'"{name}" is no credential of platform.yaml{_advice(name, credentials)}'
+        return f'names "{name}", which is no credential of platform.yaml{_advice(name, credentials)}'
     if not remote.scheme:
-        return f"{spec.source.repo} is a path of this host, which needs no credential: leave source.credentials out"
+        return f"is set, and {spec.source.repo} is a path of this host, which needs none: leave it out"
     if credential.projects and spec.name not in credential.projects:
         allowed = ", ".join(credential.projects)
-        return f"{name} is for {allowed} alone: add {spec.name} to credentials.{name}.projects, or name another one"
+        return f"names {name}, which is for {allowed} alone: add {spec.name} to credentials.{name}.projects, or name another one"
     if credential.kind == "ssh-key" and remote.scheme != "ssh":
-        return f"{name} is an ssh key, and the repository's address is {remote.scheme}://: use its ssh address"
+        return f"names {name}, an ssh key, and the repository's address is {remote.scheme}://: use its ssh address"
     if credential.kind == "https-token" and not remote.may_carry_token:
-        return f"{name} is a token, and the repository's address is {remote.scheme}://: use its https address"
+        return f"names {name}, a token, and the repository's address is {remote.scheme}://: use its https address"
     if credential.host != remote.authority:
         return (
-            f"{name} is for {credential.host}, and the repository lies on {remote.authority}: "
+            f"names {name}, which is for {credential.host}, and the repository lies on {remote.authority}: "
             "only that very host, with its port, may get it"
         )
     return ""
@@ -65,23 +66,20 @@ def _advice(name: str, credentials: Mapping[str, CredentialSpec]) -> str:
 def _unlike(spec: ProjectSpec, other: ProjectSpec) -> tuple[str, str]:
     """(key, sentence): a repository has one mirror, so all its projects ask for it in one way."""
     for key, mine, theirs in (
-        ("source.credentials", spec.source.credentials, other.source.credentials),
+        (_KEY, spec.source.credentials, other.source.credentials),
         ("source.host_key", spec.source.host_key, other.source.host_key),
     ):
         if mine != theirs:
-            there = _location(other, key)
-            return (
-                key,
-                f"is {mine or 'not set'}, and {theirs or 'not set'} in {there} for the same repository: agree on one",
-            )
+            there = f"{theirs or 'not set'} in {_location(other, key)}"
+            return key, f"is {mine or 'not set'}, and {there} for the same repository: agree on one"
     return "", ""
 
 
 def _at(spec: ProjectSpec, key: str, sentence: str, lines_of: LinesOf) -> Diagnostic:
     place = _location(spec, key)
-    value = {"source.credentials": spec.source.credentials, "source.host_key": spec.source.host_key}[key]
+    value = {_KEY: spec.source.credentials, "source.host_key": spec.source.host_key}[key]
     width = len(value) if key in spec.locations else 1
-    told = diagnostic(place.file, lines_of(place.file), Place(place.line, place.column, width), f"{key}: {sentence}")
+    told = diagnostic(place.file, lines_of(place.file), Place(place.line, place.column, width), f"{key} {sentence}")
     return replace(told, project=spec.name)
 
 
