@@ -6,6 +6,7 @@ Adapters wrap a vendor's error once, keep it as `__cause__`, and raise one of th
     GitsteadError
     ├── Retryable                backoff will help: the loop tries again by itself
     │   ├── EngineUnavailable    Docker does not answer
+    │   ├── BuildHindered        a build lacked the network, a registry or disk
     │   ├── EngineConflict       what we acted on was changed or removed by somebody in between
     │   ├── CaddyUnavailable     the admin API does not answer
     │   ├── CaddyConflict        somebody else changed Caddy's configuration in between
@@ -67,6 +68,10 @@ class Terminal(GitsteadError):
 
 class EngineUnavailable(Retryable):
     """Docker does not answer."""
+
+
+class BuildHindered(Retryable):
+    """The image could not be built for a cause outside its source: network, registry or disk."""
 
 
 class EngineConflict(Retryable):

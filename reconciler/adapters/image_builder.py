@@ -19,7 +19,7 @@ from reconciler.adapters.build_progress import BuildProgress, Told, is_instructi
 from reconciler.adapters.build_reasons import title
 from reconciler.adapters.processes import Cancellation
 from reconciler.adapters.secret_files import secret_options, sweep
-from reconciler.errors import BuildFailed, EngineUnavailable, ProgramTimedOut
+from reconciler.errors import BuildFailed, BuildHindered, EngineUnavailable, ProgramTimedOut
 from reconciler.masking import Masker
 from reconciler.model.effects import CLIPPED_REMEDY, BuildStep, LogSink
 
@@ -114,8 +114,8 @@ class ImageBuilder:
         """Build it. Lines and steps go to `sink`, which stays open.
 
         Raises `BuildFailed` with the failing step, its reason and what to do, also when it was cancelled (see
-        `cancellation.cancelled`), `ProgramTimedOut` at the deadline, `EngineUnavailable` where the engine does
-        not answer, `HostUnfit` where there is no buildx.
+        `cancellation.cancelled`), `BuildHindered` where network, registry or disk are to blame, `ProgramTimedOut`
+        at the deadline, `EngineUnavailable` where the engine does not answer, `HostUnfit` where there is no buildx.
         """
         cancellation = cancellation or Cancellation()
         deadline = time.monotonic() + request.timeout_s
@@ -214,9 +214,10 @@ def _over_all_runs(before: BuildStep | None, now: BuildStep) -> BuildStep:
     return replace(now, started_at=before.started_at, outcome=outcome, clipped=before.clipped or now.clipped)
 
 
-def _error(progress: BuildProgress, status: int) -> BuildFailed | EngineUnavailable:
+def _error(progress: BuildProgress, status: int) -> BuildFailed | BuildHindered | EngineUnavailable:
     failure = progress.failure(status)
     if failure.engine_gone:
         return EngineUnavailable(failure.what, expected="an engine that answers", remedy="It is built again by itself")
     hints = [failure.hint, f"Its log has gaps: {CLIPPED_REMEDY}" if progress.clipped else ""]
-    return BuildFailed(failure.what, remedy=". ".join(hint for hint in hints if hint))
+    kind = BuildHindered if failure.retryable else BuildFailed
+    return kind(failure.what, remedy=". ".join(hint for hint in hints if hint))

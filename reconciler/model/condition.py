@@ -40,6 +40,7 @@ class Reason(StrEnum):
     REMOTE_UNAVAILABLE = "RemoteUnavailable"
     HOST_KEY_MISMATCH = "HostKeyMismatch"
     BUILD_FAILED = "BuildFailed"
+    BUILD_HINDERED = "BuildHindered"
     BUILD_TIMED_OUT = "BuildTimedOut"
     START_FAILED = "StartFailed"
     CHECK_FAILED = "CheckFailed"
@@ -75,6 +76,7 @@ REASONS: dict[Reason, str] = {
     Reason.REMOTE_UNAVAILABLE: "The app repository did not answer; what runs goes on and it is asked again.",
     Reason.HOST_KEY_MISMATCH: "The ssh host is not the one that known_hosts names; nothing is fetched from it.",
     Reason.BUILD_FAILED: "The image could not be built; the old release serves. Push a fix.",
+    Reason.BUILD_HINDERED: "The build lacked the network, a registry or disk; it is tried again by itself.",
     Reason.BUILD_TIMED_OUT: "The build was ended at build.timeout; the old release serves.",
     Reason.START_FAILED: "The container could not be created or started; the old release serves.",
     Reason.CHECK_FAILED: "The new release did not answer its health path in time; the old one serves.",

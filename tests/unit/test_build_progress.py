@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from reconciler.adapters.build_progress import BuildProgress, Line, Told, is_instruction
-from reconciler.adapters.build_reasons import explain
 from reconciler.model.effects import BuildStep
 
 T0 = "2026-11-24T08:00:00.123456789Z"
@@ -263,67 +262,3 @@ def test_an_engine_that_lost_track_is_noticed() -> None:
     failed = BuildProgress()
     feed(failed, *(b"{}" for _ in range(1001)), {"vertexes": [vertex(started=T0, completed=T1, error="exit code: 1")]})
     assert not failed.lost_track, "a step that is known to have failed is the answer"
-
-
-@pytest.mark.parametrize(
-    ("last_lines", "error", "what"),
-    [
-        (["building", "boom"], CODE_1, "boom (exit code 1)"),
-        ([], 'process "/bin/sh -c x" did not complete successfully: exit code: 1', "exit code 1"),
-        (
-            ["Killed"],
-            "process did not complete successfully: exit code: 137",
-            "it was killed, most likely for lack of memory",
-        ),
-        (["/bin/sh: 1: gcc: not found"], "exit code: 127", 'program "gcc" is not in the image'),
-        (["bash: line 1: make: command not found"], "exit code: 127", 'program "make" is not in the image'),
-        (["exec failed"], "exit code: 127", "a program is not in the image"),
-        (["ERROR: No matching distribution found for flsk==9 (from -r x)"], CODE_1, 'no version of "flsk==9" found'),
-        (
-            ["Temporary failure in name resolution", "ERROR: No matching distribution found for flask"],
-            CODE_1,
-            "the network was not reachable",
-        ),
-        (["npm ERR! notarget No matching version found for express@99."], CODE_1, 'no version of "express@99" found'),
-        (["OSError: [Errno 28] No space left on device"], CODE_1, "the disk is full"),
-    ],
-)
-def test_known_causes_are_told_in_people_words(last_lines: list[str], error: str, what: str) -> None:
-    failure = explain(STEP, last_lines, error)
-    assert failure.what == f'build step 2/3 "pip install -r requirements.txt" failed: {what}'
-    assert not failure.engine_gone
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        '"/nope.txt" not found: not found',
-        'failed to calculate checksum of ref 6a::x: "/nope.txt": not found',
-    ],
-)
-def test_a_file_that_copy_misses_is_named(error: str) -> None:
-    failure = explain("[stage-1 2/2] COPY nope.txt /", (), error)
-    assert failure.what == 'build step 2/2 "COPY nope.txt /" failed: file "nope.txt" is not in the source'
-    assert ".dockerignore" in failure.hint
-
-
-def test_a_missing_base_image_is_named_as_its_dockerfile_names_it() -> None:
-    failure = explain("[internal] load metadata for docker.io/library/pyhton:3.12", (), "pull access denied")
-    assert failure.what == 'base image "pyhton:3.12" could not be read: pull access denied'
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        "ERROR: Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?",
-        "ERROR: failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF",
-    ],
-)
-def test_an_engine_that_went_away_is_not_the_sources_fault(error: str) -> None:
-    assert explain("", (), error).engine_gone
-
-
-def test_a_reason_is_one_line_of_bounded_length() -> None:
-    what = explain(STEP, ["x" * 5000 + "\ny"], CODE_1).what
-    assert "\n" not in what
-    assert len(what) == 300
