@@ -19,7 +19,8 @@ from reconciler.model.condition import Health
 from reconciler.model.release import Deployment, State
 from reconciler.model.terminal import plain
 from reconciler.model.trend import trend
-from web import finding, logview, present
+from web import finding, logsearch, logview, present
+from web.problems import Problem
 from web.rendering import now, page
 from web.store import Store, store
 from web.streams import bounded
@@ -77,7 +78,9 @@ def deployment(name: str, number: int) -> Response:
     found = finding.deployment(name, number)
     queries = store().queries
     timing = queries.timings(name, [number])[number]
-    whole = request.args.get("part") != "live"
+    log, sought = None, None
+    if request.args.get("part") != "live":
+        log, sought = _part_of_log(found), _sought(found)
     return page(
         "deployment.html",
         version=version,
@@ -89,7 +92,8 @@ def deployment(name: str, number: int) -> Response:
         log_info=store().logs.info(name, number),
         serves=_serves(store(), found),
         operations=queries.operations(name, number),
-        log=logview.page(store().logs, found, _part_of_log()) if whole else None,
+        log=log,
+        found=sought,
         log_url=lambda **where: url_for("pages.deployment", name=name, number=number, **where) + "#log",
     )
 
@@ -103,9 +107,23 @@ def log_text(name: str, number: int) -> Response:
     return response
 
 
-def _part_of_log() -> logview.Where:
+def _part_of_log(found: Deployment) -> logview.LogPage:
     after = finding.number("after", 0) if "after" in request.args else None
-    return logview.Where(after, tail="tail" in request.args, line=finding.number("line", 0))
+    where = logview.Where(after, tail="tail" in request.args, line=finding.number("line", 0))
+    return logview.page(store().logs, found, where)
+
+
+def _sought(found: Deployment) -> logsearch.Found | None:
+    """What a person looks for in the log, if anything."""
+    text = request.args.get("q", "").strip()
+    if len(text) > logsearch.LONGEST_TEXT:
+        raise Problem(
+            400,
+            f"the text to look for has {len(text)} characters",
+            expected=f"at most {logsearch.LONGEST_TEXT}",
+            remedy="Look for a part of it, or download the log as text",
+        )
+    return logsearch.search(store().logs, found, text, after=finding.number("after", 0)) if text else None
 
 
 def _as_text(from_store: Store, found: Deployment) -> Iterator[str]:

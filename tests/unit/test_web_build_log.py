@@ -10,9 +10,11 @@ import pytest
 from flask.testing import FlaskClient
 
 from reconciler.history.log_sink import BuildLogSink
+from reconciler.history.logs import LogReader
 from reconciler.model.effects import BuildStep
 from reconciler.model.release import State
 from tests.web_support import World
+from web import logsearch
 from web.logview import PAGE_LINES
 
 COPY, INSTALL = "[1/2] COPY . .", "[2/2] RUN npm ci"
@@ -199,6 +201,60 @@ def test_hostile_output_is_text(world: World, client: FlaskClient, failed: bool)
             assert hidden not in page
         assert "<b>red" not in page
         assert ">49<" not in page
+
+
+def test_text_is_found_whatever_its_colours_and_leads_to_its_line(world: World, client: FlaskClient) -> None:
+    log = _building(world)
+    log.write("stderr", "npm \x1b[31mERR\x1b[0mOR <b>code</b> E404, error again", at=world.now, step=INSTALL)
+    _ended(world, log, well=True)
+    page = _page(client, "?q=error")
+    assert "npm <mark>ERROR</mark> &lt;b&gt;code&lt;/b&gt; E404, <mark>error</mark> again" in page
+    assert 'href="?line=4#L4"' in page
+    assert 'value="error"' in page
+    assert "No line with" in _page(client, "?q=nowhere")
+    assert 'id="steps"' in _page(client, "?q=")
+    assert client.get(f"{LOG}?q={'x' * 201}").status_code == 400
+
+
+def test_hits_are_paged_until_the_end_and_none_is_lost(world: World, client: FlaskClient) -> None:
+    log = _building(world)
+    for number in range(4, 6001):
+        log.write("stdout", f"line {number}{' hit' if number % 15 == 0 else ''}", at=world.now, step=INSTALL)
+    _ended(world, log, well=True)
+    seen: list[int] = []
+    query = "?q=hit"
+    while query:
+        page = _page(client, query)
+        seen += [int(each) for each in re.findall(r'<a class="n" href="\?line=(\d+)#', page)]
+        following = re.search(r'href="[^"]*(\?q=hit&amp;after=\d+)#log" rel="next"', page)
+        query = following[1].replace("&amp;", "&") if following else ""
+    assert seen == list(range(15, 6001, 15))
+
+
+def test_a_search_looks_at_a_bounded_part_and_goes_on_behind_it(world: World) -> None:
+    log = _building(world)
+    for number in range(4, 6001):
+        log.write("stdout", f"line {number}", at=world.now, step=INSTALL)
+    _ended(world, log, well=True)
+    reader = LogReader(world.settings.logs_db)
+    deployment = world.store.queries.deployment("blog", 1)
+    assert deployment
+    first = logsearch.search(reader, deployment, "line 5000", at_most=2000)
+    assert (first.hits, first.looked_to, first.has_more) == ((), 2000, True)
+    rest = logsearch.search(reader, deployment, "line 5000", after=first.looked_to)
+    assert [hit.line.number for hit in rest.hits] == [5000]
+    assert (rest.looked_to, rest.has_more) == (6000, False)
+    reader.close()
+
+
+def test_a_very_long_line_is_shown_around_its_match(world: World, client: FlaskClient) -> None:
+    log = _building(world)
+    log.write("stdout", "a" * 9000 + "needle" + "b" * 3000, at=world.now, step=INSTALL)
+    log.write("stdout", "İ" * 50 + "needle", at=world.now, step=INSTALL)
+    _ended(world, log, well=True)
+    page = _page(client, "?q=needle")
+    assert f"… {'a' * 500}<mark>needle</mark>{'b' * 494} …" in page
+    assert "İ" * 50 + "needle" in page
 
 
 def test_stderr_and_our_own_words_are_told_by_a_word_too(world: World, client: FlaskClient) -> None:
