@@ -45,7 +45,7 @@ class Modules:
     """The submodules of one commit in an export.
 
     `repo` is its address, `access` how it is asked, `tree` its whole tree, `prefix` the folder of it that is
-    exported. `count` is shared by all levels.
+    exported; `at` is where it lies in the outermost one, for messages. `count` is shared by all levels.
     """
 
     rules: Rules
@@ -54,6 +54,7 @@ class Modules:
     objects: pygit2.Repository
     tree: pygit2.Oid
     prefix: str = ""
+    at: str = ""
     level: int = 1
     count: list[str] = field(default_factory=list)
 
@@ -66,7 +67,7 @@ class Modules:
         try:
             return self._enter(path, str(entry.oid))
         except GitsteadError as error:
-            what = f'submodule "{path}": {error.what}'
+            what = f'submodule "{self.at}{path}": {error.what}'
             raise type(error)(what, expected=error.expected, remedy=error.remedy) from error
 
     def _enter(self, path: str, sha: str) -> tuple[pygit2.Oid, Modules]:
@@ -91,7 +92,9 @@ class Modules:
         mirror = self.rules.fetch(repo, sha, access)
         self.objects.odb.add_disk_alternate(str(mirror / "objects"))
         tree = commit_at(self.objects, sha).tree_id
-        return tree, replace(self, repo=repo, access=access, tree=tree, prefix="", level=self.level + 1)
+        return tree, replace(
+            self, repo=repo, access=access, tree=tree, prefix="", at=f"{self.at}{path}/", level=self.level + 1
+        )
 
     def _allowed(self, url: str) -> str:
         """The whole address of a submodule that may be fetched."""

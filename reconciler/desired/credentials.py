@@ -41,7 +41,7 @@ def _unusable(spec: ProjectSpec, credentials: Mapping[str, CredentialSpec]) -> s
         return f"is set, and {spec.source.repo} is a path of this host, which needs none: leave it out"
     if credential.projects and spec.name not in credential.projects:
         allowed = ", ".join(credential.projects)
-        return f"names {name}, which is for {allowed} alone: add {spec.name} to credentials.{name}.projects, or name another one"
+        return f"names {name}, which is for {allowed} alone: add {spec.name} to its projects, or name another"
     if credential.kind == "ssh-key" and remote.scheme != "ssh":
         return f"names {name}, an ssh key, and the repository's address is {remote.scheme}://: use its ssh address"
     if credential.kind == "https-token" and not remote.may_carry_token:

@@ -79,7 +79,7 @@ def test_a_credential_that_fits_is_accepted(repo: str, credentials: str) -> None
         (
             "git@git.example.com:x.git",
             "shops",
-            "shops, which is for shop, store alone: add blog to credentials.shops.projects",
+            "shops, which is for shop, store alone: add blog to its projects",
         ),
         ("/srv/git/x.git", "token", "is a path of this host, which needs none: leave it out"),
     ],
