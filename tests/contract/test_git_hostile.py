@@ -486,7 +486,7 @@ def test_a_build_sees_nothing_of_the_host_the_engine_or_the_platform(
     assert "no agent" in said
     assert "environment:" in said
     for canary in ("canary-of-the-environment", "GITSTEAD", "AGE-SECRET-KEY", str(state)):
-        assert canary not in said.replace(places, "")
+        assert canary not in said
     effective = int(said.partition("CapEff: ")[2].split()[0], 16)
     assert effective
     assert not effective & (1 << CAP_SYS_ADMIN | 1 << CAP_SYS_MODULE | 1 << CAP_SYS_RAWIO)
@@ -530,6 +530,7 @@ def test_a_build_that_wishes_for_the_host_fails(tmp_path: Path, state: Path, wis
 
 
 def _built(context: Path, instance: str) -> str:
+    """What the build printed, without the titles of its steps."""
     sink = Lines()
     request = BuildRequest(
         context=context,
@@ -540,7 +541,7 @@ def _built(context: Path, instance: str) -> str:
         job_id=f"{instance}/blog/d1",
     )
     ImageBuilder(None).build(request, sink)
-    return "\n".join(sink.printed)
+    return "\n".join(line for line in sink.printed if not line.startswith("["))
 
 
 def test_a_link_in_the_repository_to_a_file_of_the_host_fails_before_the_build(
