@@ -42,7 +42,10 @@ def project(name: str) -> Response:
 
 @bp.get("/api/projects/<name>/deployments")
 def deployments(name: str) -> Response:
-    """Newest first; `next_before` is what `?before=` takes for the page below, null on the last one."""
+    """Newest first, each with the job that built it or null.
+
+    `next_before` is what `?before=` takes for the page below, null on the last one.
+    """
     tag = store().versions().state
     if (same := _unchanged(tag)) is not None:
         return same
@@ -52,7 +55,9 @@ def deployments(name: str) -> Response:
     found = store().queries.deployments(name, before=before, limit=limit + 1)
     shown = found[:limit]
     more = shown[-1].number if len(found) > limit else None
-    return _tagged(tag, {"deployments": [shapes.deployment(each) for each in shown], "next_before": more})
+    builds = store().queries.builds(name, [each.number for each in shown])
+    rows = [{**shapes.deployment(each), "build": shapes.plain(builds.get(each.number))} for each in shown]
+    return _tagged(tag, {"deployments": rows, "next_before": more})
 
 
 @bp.get("/api/projects/<name>/deployments/<int:number>")

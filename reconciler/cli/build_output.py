@@ -6,6 +6,7 @@ terminal, text alone.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from reconciler.model.release import Deployment, State
 from reconciler.model.terminal import coloured, plain
 
 _ENDED_WELL = ("done", "cached")
+_NUMBER = re.compile(r"\[[^\]]*\d+/\d+\]")
+_SHORT = 40
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,17 @@ class BuildPrinter:
             if not told and outcome:
                 self._told[name] = outcome
                 self._step = ""
-                click.secho(f"-- {plain(name)}: {outcome}", dim=True)
+                click.secho(f"-- {_short(name)} {outcome}", dim=True)
 
     def _enter(self, step: str, rows: Mapping[str, StepRow]) -> None:
         if step == self._step:
             return
         if step:
-            again = " (goes on)" if step in self._told else ""
-            self._told.setdefault(step, _outcome(rows.get(step)))
-            outcome = self._told[step]
-            said = f"  {outcome}" if outcome and not again else ""
-            click.secho(f"== {plain(step)}{again}{said}", bold=True)
+            if step in self._told:
+                click.secho(f"== {_short(step)} goes on", bold=True)
+            else:
+                outcome = self._told[step] = _outcome(rows.get(step))
+                click.secho(f"== {plain(step)}{f'  {outcome}' if outcome else ''}", bold=True)
         self._step = step
 
     def _is_said_by_a_header(self, line: LogLine, rows: Mapping[str, StepRow]) -> bool:
@@ -120,14 +123,21 @@ def excerpt(failing: Failing, *, lines: int) -> None:
 
 
 def failure(deployment: Deployment, *, serves: int) -> str:
-    """One sentence each: what failed and why, what serves, what to do."""
+    """What ended badly and why, what serves meanwhile, and what to do; one sentence each."""
+    name = deployment.project
     ended = "failed" if deployment.state is State.FAILED else f"was {deployment.state}"
     why = f": {plain(deployment.message).rstrip('.')}" if deployment.message else ""
-    serving = f" r{serves} still serves." if serves else " Nothing serves yet."
-    hint = f"{plain(deployment.hint).rstrip('.')}, or" if deployment.hint else "Push a fix, or"
-    return (
-        f"{deployment.project} d{deployment.number} {ended}{why}.{serving} {hint} gitstead retry {deployment.project}"
-    )
+    serving = f"r{serves} still serves" if serves else "Nothing serves yet"
+    return f"{name} d{deployment.number} {ended}{why}. {serving}.{_remedy(deployment)}"
+
+
+def _remedy(deployment: Deployment) -> str:
+    if deployment.state not in (State.FAILED, State.CANCELLED):
+        return ""
+    if deployment.retryable:
+        return " It is tried again by itself."
+    hint = plain(deployment.hint).rstrip(".") or "Push a fix"
+    return f" {hint}, or gitstead retry {deployment.project}"
 
 
 def success(deployment: Deployment, build: Job | None) -> str:
@@ -141,6 +151,12 @@ def success(deployment: Deployment, build: Job | None) -> str:
 
 def by_name(rows: Sequence[StepRow]) -> dict[str, StepRow]:
     return {row.step.name: row for row in rows}
+
+
+def _short(step: str) -> str:
+    """`[stage 3/6]`, or the first words of a name without such a number."""
+    number = _NUMBER.match(step)
+    return plain(number[0] if number else f"{step[:_SHORT]}{'…' * (len(step) > _SHORT)}")
 
 
 def _outcome(row: StepRow | None) -> str:

@@ -22,6 +22,7 @@ PAGE = 1000
 POLL_S = 0.2
 PATIENCE_S = 30.0
 _MAY_BUILD = frozenset({State.QUEUED, State.BUILDING})
+_CAME_TO_NOTHING = frozenset({State.FAILED, State.CANCELLED, State.SUPERSEDED, State.INTERRUPTED})
 
 
 @click.command()
@@ -129,7 +130,7 @@ class _Build:
     def _conclude(self) -> None:
         """How it went, in one line; ends the program with 1 where nothing came out of it."""
         found = self._deployment
-        if found.image_id or not found.reason:
+        if found.state not in _CAME_TO_NOTHING:
             click.echo(success(found, self._queries.builds(found.project, [found.number]).get(found.number)))
             return
         click.echo(failure(found, serves=self._serves()), err=True)
