@@ -167,7 +167,7 @@ class SecondEngine:
         argv = ["unshare", "--net", "--mount", sys.executable, "-c", _WITH_LOOPBACK]
         argv += ["dockerd", "--host", self.url]
         argv += ["--data-root", f"{self._folder}/data", "--exec-root", f"{self._folder}/exec"]
-        argv += ["--pidfile", f"{self._folder}/pid", "--containerd-namespace", self._folder.name, *self._options]
+        argv += ["--pidfile", f"{self._folder}/pid", "--containerd-namespace", _namespace(self._folder), *self._options]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **self._environment}
@@ -193,6 +193,11 @@ class SecondEngine:
         assert self._process is not None
         assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
         return bool(docker("version", "--format", "{{.Server.Version}}", host=self.url, check=False))
+
+
+def _namespace(folder: Path) -> str:
+    """A name for containerd, which takes no underscore at the end."""
+    return re.sub(r"[^A-Za-z0-9-]", "x", folder.name)
 
 
 @contextmanager

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.adapters.process_marks import arguments_of, program_of
+from reconciler.adapters.engine_process import engine_process
+from reconciler.adapters.process_marks import arguments_of
 
 CGROUPS = Path("/sys/fs/cgroup")
 WEIGHT = 8
 _SHARES, _V2_WEIGHT = 1024 // WEIGHT, 100 // WEIGHT
 _CONFIG = Path("/etc/docker/daemon.json")
-_PID_FILE = Path("/var/run/docker.pid")
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def builder_group(
     docker_host: str, *, driver: str, is_rootless: bool, memory_bytes: int, root: Path = CGROUPS
 ) -> BuilderGroup:
     """The group of the engine at `docker_host`, of the cgroup driver that it names."""
-    pid = _engine_pid(docker_host)
+    pid = engine_process(docker_host).pid
     problem = _problem(docker_host, driver=driver, is_rootless=is_rootless, pid=pid)
     if problem:
         return BuilderGroup({}, memory_bytes, problem)
@@ -101,20 +99,6 @@ def _holds(file: Path, wanted: int) -> bool:
         return file.read_text().strip() == str(wanted)
     except OSError:
         return False
-
-
-def _engine_pid(docker_host: str) -> int:
-    """The process that listens on the engine's socket; where systemd does that for it, the one of its pid file."""
-    pid = 0
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.settimeout(2.0)
-        door.connect(docker_host.removeprefix("unix://"))
-        pid = struct.unpack("3i", door.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
-    if program_of(pid) == "dockerd":
-        return int(pid)
-    with contextlib.suppress(OSError, ValueError):
-        pid = int(_PID_FILE.read_text())
-    return pid if program_of(pid) == "dockerd" else 0
 
 
 def _parent(pid: int) -> str:

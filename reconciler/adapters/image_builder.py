@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.adapters import processes
+from reconciler.adapters.build_orphans import end_orphans, marked
 from reconciler.adapters.build_progress import BuildProgress, Told, is_instruction
 from reconciler.adapters.build_reasons import title
 from reconciler.adapters.processes import Cancellation
@@ -109,6 +110,7 @@ class ImageBuilder:
         self._plugin_folders = tuple(plugin_folders)
         self._secrets_folder = secrets_folder or Path(tempfile.gettempdir(), "gitstead-secrets")
         self._masker = masker or Masker()
+        self._left_behind: set[str] = set()  # jobs whose engine went away: it may have been still ending then
 
     def build(self, request: BuildRequest, sink: LogSink, *, cancellation: Cancellation | None = None) -> Built:
         """Build it. Lines and steps go to `sink`, which stays open.
@@ -117,6 +119,8 @@ class ImageBuilder:
         `cancellation.cancelled`), `BuildHindered` where network, registry or disk are to blame, `ProgramTimedOut`
         at the deadline, `EngineUnavailable` where the engine does not answer, `HostUnfit` where there is no buildx.
         """
+        while self._left_behind:
+            end_orphans(self._left_behind.pop(), self._docker_host)
         cancellation = cancellation or Cancellation()
         deadline = time.monotonic() + request.timeout_s
         with (
@@ -131,7 +135,7 @@ class ImageBuilder:
             if cancellation.cancelled:
                 raise BuildFailed(f"the build of {request.tag} was cancelled")
             if status != 0:
-                raise _error(progress, status)
+                raise self._error(progress, status, request.job_id)
             image_id = attempt.id_file.read_text().strip()
         if self._on_built is not None:
             self._on_built()
@@ -144,6 +148,7 @@ class ImageBuilder:
         # build for its history goes with it.
         buildx_config = str(attempt.scratch / "buildx")
         env = processes.inherited({"DOCKER_HOST": self._docker_host, "BUILDX_CONFIG": buildx_config})
+        env = marked(env, request.job_id)
         options = [*_options(request, attempt.id_file, env), *attempt.secret_options]
         argv = [*self._program(env), "build", *options, str(request.context)]
 
@@ -170,9 +175,24 @@ class ImageBuilder:
             _write(attempt, progress.finish(now=time.time()))
         return progress, finished.status
 
-    def sweep(self) -> None:
-        """At start: the build secrets that a killed process left."""
+    def _error(
+        self, progress: BuildProgress, status: int, job_id: str
+    ) -> BuildFailed | BuildHindered | EngineUnavailable:
+        failure = progress.failure(status)
+        if failure.engine_gone:
+            end_orphans(job_id, self._docker_host)
+            self._left_behind.add(job_id)
+            return EngineUnavailable(
+                failure.what, expected="an engine that answers", remedy="It is built again by itself"
+            )
+        hints = [failure.hint, f"Its log has gaps: {CLIPPED_REMEDY}" if progress.clipped else ""]
+        kind = BuildHindered if failure.retryable else BuildFailed
+        return kind(failure.what, remedy=". ".join(hint for hint in hints if hint))
+
+    def sweep(self, instance: str) -> None:
+        """At start: the build secrets that a killed process left, and the steps that a stopped engine left."""
         sweep(self._secrets_folder)
+        end_orphans(f"{instance}/", self._docker_host)
 
     def _program(self, env: Mapping[str, str]) -> list[str]:
         folders = [
@@ -212,12 +232,3 @@ def _over_all_runs(before: BuildStep | None, now: BuildStep) -> BuildStep:
         return now
     outcome = "done" if now.outcome == "cached" and before.outcome != "cached" else now.outcome
     return replace(now, started_at=before.started_at, outcome=outcome, clipped=before.clipped or now.clipped)
-
-
-def _error(progress: BuildProgress, status: int) -> BuildFailed | BuildHindered | EngineUnavailable:
-    failure = progress.failure(status)
-    if failure.engine_gone:
-        return EngineUnavailable(failure.what, expected="an engine that answers", remedy="It is built again by itself")
-    hints = [failure.hint, f"Its log has gaps: {CLIPPED_REMEDY}" if progress.clipped else ""]
-    kind = BuildHindered if failure.retryable else BuildFailed
-    return kind(failure.what, remedy=". ".join(hint for hint in hints if hint))

@@ -67,6 +67,15 @@ def program_of(pid: int) -> str:
         return ""
 
 
+def started_ticks(pid: int) -> int | None:
+    """When a process was started, in ticks since the machine was; None where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return int(fields[19])
+
+
 def arguments_of(pid: int) -> tuple[str, ...]:
     """The words of a process's command line; empty where it is gone."""
     try:

@@ -99,7 +99,7 @@ class Builds:
 
     def sweep(self) -> None:
         """At start: what a killed process left."""
-        self.builder.sweep()
+        self.builder.sweep(self.instance)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True, mode=0o700, exist_ok=True)
 

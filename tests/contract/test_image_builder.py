@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.adapters import process_marks
+from reconciler.adapters import build_orphans, process_marks
 from reconciler.adapters.image_builder import BuildRequest, ImageBuilder
 from reconciler.adapters.processes import Cancellation
 from reconciler.errors import BuildFailed, BuildHindered, EngineUnavailable, ProgramTimedOut
@@ -269,6 +269,35 @@ def test_an_engine_that_stops_in_mid_build_is_unavailable(instance: str, context
         building.join(20)
         assert len(errors) == 1
         second.start()
+        ImageBuilder(second.url).build(request(context, instance, f"FROM {image}\nRUN : again\n"), Lines())
+        ImageBuilder(second.url).sweep(instance)
+        wait_until(lambda: not processes_with(mark), timeout_s=2, what="the end of what the engine left behind")
+
+
+def test_a_step_that_an_engine_left_behind_is_ended_and_one_of_a_running_engine_is_not(
+    instance: str, context: Path, image: str
+) -> None:
+    """By the mark of its job, and only if it is older than the engine that answers now."""
+    mark, cancellation, errors = nonce(), Cancellation(), []
+
+    def build() -> None:
+        wanted = request(context, instance, f"FROM {image}\nRUN echo hosts $NO_PROXY; sleep 300; : {mark}\n")
+        try:
+            ImageBuilder(None).build(wanted, Lines(), cancellation=cancellation)
+        except BuildFailed as error:
+            errors.append(error)
+
+    building = threading.Thread(target=build)
+    building.start()
+    wait_until(lambda: bool(processes_with(mark)), timeout_s=20)
+    assert build_orphans.end_orphans(f"{instance}/", "unix:///var/run/docker.sock") == 0
+    assert build_orphans.end_orphans("another/", "unix:///nowhere.sock") == 0
+    assert build_orphans.end_orphans(f"{instance}/blog/d1", "tcp://127.0.0.1:1") == 0
+    assert processes_with(mark)
+    assert build_orphans.end_orphans(f"{instance}/blog/d1", "unix:///nowhere.sock") >= 1, "no engine is there"
+    wait_until(lambda: not processes_with(mark), timeout_s=2)
+    building.join(10)
+    assert len(errors) == 1
 
 
 def test_output_beyond_the_engines_limit_is_marked_as_clipped(instance: str, context: Path) -> None:

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -21,9 +20,9 @@ from typing import Any
 import pytest
 
 from tests.caddy_support import admin_request, caddy_program
-from tests.engine_support import SecondEngine, second_engine
+from tests.engine_support import second_engine
+from tests.inside_support import inside
 from tests.platform_support import Platform, app_files, docker, inspect, remove_instance, wait_for
-from tests.platform_support import platform as make_platform
 
 pytestmark = pytest.mark.real
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,29 +107,13 @@ def test_a_new_state_folder_is_another_instance_that_touches_nothing_of_the_old_
 # ---- the machine -----------------------------------------------------------------------------
 
 
-@dataclass
-class Inside(Platform):
-    """A platform in the network of a second engine, whose containers publish their ports there."""
-
-    def enter(self, engine: SecondEngine) -> None:
-        self.prefix = ("nsenter", "--target", str(engine.pid), "--net")
-
-    def get(self, host: str, path: str = "/", *, timeout_s: float = 5.0) -> tuple[int, str]:
-        url = f"http://127.0.0.1:{self.http_port}{path}"
-        words = ["curl", "-s", "-m", str(timeout_s), "-w", "\n%{http_code}", "-H", f"Host: {host}", url]
-        body, _, status = subprocess.run(
-            [*self.prefix, *words], capture_output=True, text=True, check=False
-        ).stdout.rpartition("\n")
-        return int(status or 0), body
-
-
 SITE: dict[str, Any] = {"build": {"type": "static"}}
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_apps_and_routes_are_back_after_a_reboot_without_the_reconciler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant 14: Docker starts what was live and not what is kept, Caddy starts from last-good.json."""
-    with second_engine() as engine, _inside(engine, monkeypatch) as platform:
+    with second_engine() as engine, inside(engine, monkeypatch) as platform:
         shop = platform.app("shop", files={"index.html": "v1"})
         platform.push_spec("shop", **SITE)
         platform.start()
@@ -161,20 +144,6 @@ def test_apps_and_routes_are_back_after_a_reboot_without_the_reconciler(monkeypa
             assert platform.healthy("shop").release == release
             assert inspect(live)["State"]["StartedAt"] == started_at, "the reconciler found nothing to do"
             platform.stop()
-
-
-@contextlib.contextmanager
-def _inside(engine: SecondEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Inside]:
-    folder = Path(tempfile.mkdtemp(prefix="gs-"))
-    folder.chmod(0o755)
-    with monkeypatch.context() as patched, make_platform(folder) as plain:
-        patched.setenv("DOCKER_HOST", engine.url)
-        made = Inside(folder, plain.http_port, plain.status_port, plain.ports, repos=plain.repos)
-        made.enter(engine)
-        try:
-            yield made
-        finally:
-            made.remove()
 
 
 @contextlib.contextmanager
