@@ -18,6 +18,7 @@ from reconciler.errors import GitsteadError
 from reconciler.history.logs import LogLine, StepRow
 from reconciler.model.effects import BuildStep
 from reconciler.model.release import Deployment
+from reconciler.model.terminal import visible
 from web import finding, logview, present
 from web.poller import Versions
 from web.problems import Problem
@@ -182,7 +183,7 @@ def _steps(rows: list[StepRow]) -> str:
     """No id: a reader who comes back is told of all steps anew."""
     body = [
         {
-            "name": row.step.name,
+            "name": visible(row.step.name),
             "outcome": row.step.outcome,
             "since": present.iso(row.step.started_at),
             "took": logview.took(row.step),
@@ -200,7 +201,7 @@ def _as_event(lines: list[LogLine]) -> str:
             "number": line.number,
             "stream": line.stream,
             "at": line.at,
-            "step": line.step,
+            "step": visible(line.step),
             "spans": [(span.classes, span.text) for span in spans(line.text)],
         }
         for line in lines

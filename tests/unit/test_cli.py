@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from reconciler.cli import main
+from reconciler.cli.build_output import fit
 from reconciler.history.store import Store, open_store
 from reconciler.model.condition import Condition, Health, Reason
 from reconciler.model.effects import BuildStep
@@ -238,6 +241,32 @@ def test_a_part_of_a_build_is_printed_alone(
 ) -> None:
     failed_build(store)
     assert program("logs", "blog", "--build", "4", *options).stdout.splitlines() == expected
+
+
+def test_colours_reach_a_terminal_and_nothing_else(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    with open(theirs, "w") as terminal, (tmp_path / "file").open("w") as file:
+        assert fit("\x1b[31mred\x1b[2J", terminal) == "\x1b[31mred\x1b[0m"
+        assert fit("\x1b[31mred\x1b[2J", file) == "red"
+    os.close(ours)
+
+
+def test_what_waits_for_a_confirmation_is_shown_with_its_evidence(store: Store, program: Program) -> None:
+    waiting = replace(
+        WAITING,
+        gate="confirmation",
+        detected="node (Next.js)",
+        evidence=('package.json depends on "next"',),
+        others=("dockerfile: docker/Dockerfile (build.type: dockerfile)",),
+        dockerfile="FROM node\nRUN npm ci\n",
+    )
+    store.recorder.save_statuses([waiting])
+    text = program("status", "shop").stdout
+    for part in (
+        'It looks like node (Next.js)\n  package.json depends on "next"\n  or: dockerfile: docker/Dockerfile',
+        "  FROM node\n  RUN npm ci\nIs that right? gitstead confirm shop",
+    ):
+        assert part in text
 
 
 def test_steps_that_run_side_by_side_are_named_each_time(store: Store, program: Program) -> None:

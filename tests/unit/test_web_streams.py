@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import socket
 import time
@@ -138,6 +139,25 @@ def test_steps_are_told_as_they_begin_and_end_and_again_to_who_comes_back(platfo
     assert len(json.loads(stream.until("steps")["data"])) == 2
     stream.close()
     log.close()
+
+
+def test_what_is_hidden_in_lines_and_names_of_steps_is_shown_as_on_the_page(platform: tuple[World, str]) -> None:
+    world, address = platform
+    log = _building(world, "hostile")
+    name = "RUN \u202eexe.\x1b[2J</script>"
+    log.step(BuildStep(name, world.now))
+    log.write("stdout", "\x1b]8;;javascript:alert(1)\x07\u202e", at=world.now, step=name)
+    log.close()
+    stream = LiveStream(f"{address}/projects/hostile/deployments/1/log/stream")
+    lines, steps = stream.until("lines")["data"], stream.until("steps")["data"]
+    for text in (lines, steps):
+        assert "\\u202e" not in text
+        assert "\\u001b" not in text
+    page = html.unescape(get(f"{address}/projects/hostile/deployments/1").text)
+    shown = json.loads(steps)[0]["name"]
+    assert shown == json.loads(lines)[0]["step"] == "RUN \u2039U+202E\u203aexe.␛[2J</script>"
+    assert f'data-step="{shown}"' in page
+    stream.close()
 
 
 def test_a_deployment_that_built_nothing_ends_at_once(platform: tuple[World, str]) -> None:
