@@ -72,9 +72,14 @@ class Limits:
 
 
 def build_limits(
-    settings: Settings, *, instance: str, on_measured: Callable[[], None], tell: Callable[[str], None]
+    settings: Settings,
+    *,
+    instance: str,
+    on_measured: Callable[[], None],
+    tell: Callable[[str], None],
+    daily: Callable[[], None],
 ) -> Limits:
-    """The parts for one reconciler; `on_measured` and `tell` as of `DiskWatch`."""
+    """The parts for one reconciler; `on_measured`, `tell` and `daily` as of `DiskWatch`."""
     engine = EngineDisk(settings.docker_host, instance=instance)
     builds = BuildLimits(settings, engine)
 
@@ -90,7 +95,7 @@ def build_limits(
         cache_limit=lambda engine_id: cache_limit(settings, engine_id),
         on_measured=measured,
         tell=tell,
-        daily=lambda: None,
+        daily=daily,
         clock=time.time,
     )
     return Limits(watch, builds)

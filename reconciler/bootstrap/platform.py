@@ -31,6 +31,7 @@ from reconciler.bootstrap.limits import Limits, build_limits
 from reconciler.bootstrap.state import open_mirrors
 from reconciler.heartbeat import HeartbeatFile
 from reconciler.history.recorder import Recorder
+from reconciler.history.retention import forget_old
 from reconciler.history.store import Store, open_store
 from reconciler.history.wake import WakeListener
 from reconciler.host.base_image import ensure_base_image
@@ -194,6 +195,7 @@ def _ground(settings: Settings, host: Host, masker: Masker) -> Ground:
             instance=host.instance,
             on_measured=lambda: queue.mark(PLATFORM, "the disk was measured"),
             tell=lambda text: _tell_platform(recorder, text),
+            daily=lambda: _forget_old(store),
         ),
         masker=masker,
         secrets=secrets,
@@ -232,6 +234,10 @@ def _observer(ground: Ground) -> Observer:
         disk=ground.limits.disk.latest,
         disk_problem=ground.limits.disk.shortage,
     )
+
+
+def _forget_old(store: Store) -> None:
+    log.info("history.forgotten", deployments=forget_old(store.database, store.logs, time.time()))
 
 
 def _tell_platform(recorder: Recorder, text: str) -> None:

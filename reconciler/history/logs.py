@@ -8,6 +8,7 @@ masked before a line is kept; nothing here says what a line means.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection, Row
@@ -93,6 +94,13 @@ class BuildLogs:
                 end_steps(connection, row["id"], now)
                 connection.execute("UPDATE logs SET closed_at = ?, lines = ? WHERE id = ?", (now, number, row["id"]))
         return len(rows)
+
+    def forget(self, deployments: Iterable[tuple[str, int]]) -> None:
+        """Remove the logs of these (project, number), but for one that is being written."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "DELETE FROM logs WHERE project = ? AND deployment = ? AND closed_at > 0", list(deployments)
+            )
 
     def close(self, *, clean: bool = True) -> None:
         """Store what waits and close the file; a log that is open stays so until `settle`."""
@@ -203,7 +211,7 @@ def _read(connection: Connection, log_id: int, after: int, limit: int) -> list[L
         "SELECT first_line, body FROM chunks WHERE log_id = ? AND last_line > ? ORDER BY last_line", (log_id, after)
     )
     for chunk in chunks:
-        lines += [line for line in unpack(chunk["body"], chunk["first_line"]) if line.number > after]
+        lines += unpack(chunk["body"], chunk["first_line"], after=after, limit=limit - len(lines))
         if len(lines) >= limit:
-            return lines[:limit]
+            return lines
     return lines + _open_lines(connection, log_id, after, limit - len(lines))
