@@ -245,7 +245,7 @@ def test_a_part_of_a_build_is_printed_alone(
 
 def test_colours_reach_a_terminal_and_nothing_else(tmp_path: Path) -> None:
     ours, theirs = os.openpty()
-    with open(theirs, "w") as terminal, (tmp_path / "file").open("w") as file:
+    with os.fdopen(theirs, "w") as terminal, (tmp_path / "file").open("w") as file:
         assert fit("\x1b[31mred\x1b[2J", terminal) == "\x1b[31mred\x1b[0m"
         assert fit("\x1b[31mred\x1b[2J", file) == "red"
     os.close(ours)
