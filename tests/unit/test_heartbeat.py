@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.heartbeat import Complaint, read_heartbeat
+from reconciler.model.credential import CredentialUse
 
 
 def _write(folder: Path, values: object) -> Path:
@@ -39,7 +40,10 @@ def test_a_missing_one_is_no_heartbeat(tmp_path: Path) -> None:
     assert "no heartbeat" in read_heartbeat(tmp_path / "none.json", now=0.0).problem
 
 
-@pytest.mark.parametrize("values", [[], "text", None, 7, {"diagnostics": 1}, {"diagnostics": ["text"]}])
+@pytest.mark.parametrize(
+    "values",
+    [[], "text", None, 7, {"diagnostics": 1}, {"diagnostics": ["text"]}, {"credentials": 1}, {"credentials": {"a": 1}}],
+)
 def test_a_damaged_one_is_a_problem_and_never_an_error(tmp_path: Path, values: object) -> None:
     assert not read_heartbeat(_write(tmp_path, values), now=1e9).is_fresh
 
@@ -54,6 +58,17 @@ def test_what_is_no_json_is_damaged(tmp_path: Path, body: bytes) -> None:
 @pytest.mark.parametrize("at", [True, "now", -1, 1e300, float("nan")])
 def test_a_time_that_cannot_be_is_never(tmp_path: Path, at: object) -> None:
     assert read_heartbeat(_write(tmp_path, {"at": at, "looked_at": at}), now=1e9).looked_at in (0.0, 1.0)
+
+
+def test_how_credentials_fared_is_told_by_name_and_their_ages_make_no_difference(tmp_path: Path) -> None:
+    beats = [
+        read_heartbeat(
+            _write(tmp_path, {"at": 1000, "credentials": {"key": {"used_at": at, "error": "no"}}}), now=1000.0
+        )
+        for at in (990, 995)
+    ]
+    assert [beat.credentials["key"] for beat in beats] == [CredentialUse(990.0, "no"), CredentialUse(995.0, "no")]
+    assert beats[0].without_ages == beats[1].without_ages
 
 
 def test_ages_do_not_make_two_heartbeats_differ(tmp_path: Path) -> None:
