@@ -26,6 +26,7 @@ _ORDER: tuple[BuildType, ...] = (
 )
 _NO_COMMAND: tuple[BuildType, ...] = ("dockerfile", "static")
 _PAGES = ("public", "site", "www", "html", "web", "htdocs", "docs", "dist", "build", "_site", "src")
+_JAR = "Procfile names a jar, which is started by itself: options of Java belong into JAVA_TOOL_OPTIONS of run.env."
 _LOOKED_FOR = "a Dockerfile, index.html, package.json, requirements.txt, pyproject.toml, go.mod, Cargo.toml, pom.xml, "
 
 
@@ -42,16 +43,17 @@ def detect(files: SourceFiles, *, wanted: BuildType = "auto", dockerfile: str = 
     if wanted != "auto":
         found = [each for each in found if each.type == wanted]
     found = _with_procfile(tree, [*found, *_pages(tree, found, wanted)])
-    found = [_with_assets(tree, each) for each in sorted(found, key=_rank)]
+    found = sorted((_beside_a_server(tree, each, found) for each in found), key=_rank)
     if wanted == "auto" and dockerfile in tree.listing:
         found.insert(0, _own(tree, dockerfile))
     if not found:
-        return Detection(hints=(*hints, *folders.unknown_kinds(tree), *_sentence(folders.project_folders(tree))))
+        elsewhere = folders.project_folders(tree, beside=False)
+        return Detection(hints=(*hints, *folders.unknown_kinds(tree), *_sentence(elsewhere)))
     chosen, *others = found
     if wanted != "auto":
         return Detection(chosen, hints=hints)
-    elsewhere = () if chosen.type == "dockerfile" else _sentence(folders.project_folders(tree))
-    return Detection(_doubted(chosen, others), tuple(others), (*hints, *elsewhere))
+    elsewhere = "" if chosen.type == "dockerfile" else folders.project_folders(tree, beside=True)
+    return Detection(_doubted(chosen, others), tuple(others), (*hints, *_sentence(elsewhere)))
 
 
 def unrecognised(spec: ProjectSpec, detection: Detection, *, is_empty: bool) -> SourceProblem:
@@ -93,10 +95,7 @@ def _doubted(chosen: Detected, others: Sequence[Detected]) -> Detected:
     rivals = [each for each in others if each.sure == chosen.sure]
     if chosen.type == "dockerfile" or not rivals:
         return chosen
-    rival = rivals[0]
-    note = f"It could as well be {rival.title}: set build.type to say which is meant."
-    if rival.type == chosen.type:
-        note = f"Both {chosen.title} with {chosen.manager} and with {rival.manager} are there: remove one."
+    note = f"It could as well be {rivals[0].title}: set build.type to say which is meant."
     return replace(chosen, sure="guess", notes=(note, *chosen.notes))
 
 
@@ -108,6 +107,8 @@ def _with_procfile(tree: Tree, found: list[Detected]) -> list[Detected]:
     if "Procfile" not in tree.top:
         return found
     asked = procfile.read_procfile(tree.text("Procfile"))
+    if any(word.endswith(".jar") for word in asked.command):
+        asked = procfile.Procfile(types=asked.types, notes=(_JAR, *asked.notes))
 
     def apply(each: Detected) -> Detected:
         if each.type in _NO_COMMAND:
@@ -130,10 +131,14 @@ def _with_procfile(tree: Tree, found: list[Detected]) -> list[Detected]:
     return [each if each.type in asked.types else replace(each, sure="guess") for each in fitting]
 
 
-def _with_assets(tree: Tree, candidate: Detected) -> Detected:
-    """A server in another language whose pages need a build by Node is told so."""
-    scripts = dig_table(tree.parsed("package.json"), "scripts")
-    if candidate.type in ("node", *_NO_COMMAND) or "build" not in scripts:
+def _beside_a_server(tree: Tree, candidate: Detected, found: Sequence[Detected]) -> Detected:
+    """Beside a server in another language, package.json most likely builds what that server sends."""
+    if "build" not in dig_table(tree.parsed("package.json"), "scripts"):
+        return candidate
+    if candidate.type == "static":
+        is_sent = any(each.type not in ("node", "python", *_NO_COMMAND) and each.sure == "certain" for each in found)
+        return replace(candidate, sure="guess") if is_sent else candidate
+    if candidate.type == "node":
         return candidate
     note = "package.json has a script build, which is not run: commit its result, or add a Dockerfile that runs it."
     return replace(candidate, notes=(*candidate.notes, note))
@@ -146,11 +151,11 @@ def _pages(tree: Tree, found: Sequence[Detected], wanted: BuildType) -> list[Det
         return []
     if "index.html" in tree.top:
         return [Detected("static", "guess" if found else "certain", ("index.html is there",))]
-    folders_with_page = [folder for folder in _PAGES if f"{folder}/index.html" in tree.listing]
-    if folders_with_page and not found:
-        folder, *others = folders_with_page
+    in_folders = [folder for folder in _PAGES if f"{folder}/index.html" in tree.listing]
+    if in_folders and not found and (is_wanted or not folders.project_folders(tree, beside=True)):
+        folder, *others = in_folders
         notes = tuple(f"{other}/index.html is there as well." for other in others)
         return [Detected("static", "likely", (f"{folder}/index.html is there",), output=folder, notes=notes)]
-    if is_wanted and tree.listing:
+    if is_wanted and tree.listing and "package.json" not in tree.top:
         return [Detected("static", "guess", (), notes=("There is no index.html: nothing answers at /.",))]
     return []

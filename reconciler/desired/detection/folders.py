@@ -24,6 +24,7 @@ _ONE_PROJECT = {
     "go.mod": ("main.go",),
     "manage.py": ("requirements.txt",),
 }
+_PARTS = frozenset({"index.html", "index.php", "Dockerfile", "manage.py"})
 _MARK = re.compile(rf"((?:[^/]+/){{0,2}}[^/]+)/({'|'.join(re.escape(name) for name in MARKS)})")
 _UNKNOWN: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"mix\.exs"), "an Elixir project"),
@@ -44,15 +45,20 @@ def marked_folders(tree: Tree) -> tuple[tuple[str, str], ...]:
     found: dict[str, str] = {}
     for path in tree.near:
         match = _MARK.fullmatch(path)
-        if match and not any(match[1].startswith(f"{folder}/") for folder in found):
-            found.setdefault(match[1], match[2])
+        above = match[1].split("/")[:-1] if match else []
+        if match and not any("/".join(above[: depth + 1]) in found for depth in range(len(above))):
+            known = found.get(match[1], match[2])
+            found[match[1]] = min(known, match[2], key=MARKS.index)
     return tuple(found.items())
 
 
-def project_folders(tree: Tree) -> str:
-    """A sentence that names folders that `source.path` could choose; "" where there are none."""
-    parts = {each for name, inner in _ONE_PROJECT.items() if name in tree.top for each in inner}
-    folders = [(folder, name) for folder, name in marked_folders(tree) if name not in parts]
+def project_folders(tree: Tree, *, beside: bool) -> str:
+    """A sentence that names folders that `source.path` could choose; "" where there are none.
+
+    `beside` a project at the top, its own packages and folders of pages are left out.
+    """
+    parts = {each for name, inner in _ONE_PROJECT.items() if name in tree.top for each in inner} | _PARTS
+    folders = [(folder, name) for folder, name in marked_folders(tree) if not (beside and name in parts)]
     if not folders:
         return ""
     shown = ", ".join(f"{folder} ({name})" for folder, name in folders[:MOST_SHOWN])

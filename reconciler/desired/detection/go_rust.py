@@ -73,8 +73,8 @@ def _go(tree: Tree, *, asked: bool) -> Detected | None:
     programs = {each.removeprefix("cmd/"): f"./{each}" for each in commands}
     if at_top or not commands:
         target, is_plain_choice = ".", at_top
-        where = "main.go is there" if "main.go" in files else "a file at the top is of package main"
-        notes = _several(list(programs), "")
+        where = "main.go is there" if "main.go" in files else "a file at the top is of package main" if at_top else ""
+        notes = _several(list(programs), "") if at_top else ("No program was found in it: add main.go.",)
     else:
         chosen, is_plain_choice = _choose(list(programs), name)
         target, where = programs[chosen], f"{programs[chosen].removeprefix('./')} is a program"
@@ -83,11 +83,11 @@ def _go(tree: Tree, *, asked: bool) -> Detected | None:
     framework = next((title for path, title in _GO_FRAMEWORKS.items() if path in required), "")
     version = versions.go_version(tree)
     missing = () if has_module else ("go.mod is missing: run go mod init.",)
-    sure: Sureness = "certain" if has_module and is_plain_choice else "likely" if has_module else "guess"
+    sure: Sureness = "certain" if has_module and is_plain_choice else "likely" if has_module and where else "guess"
     return Detected(
         "go",
         sure,
-        (*(("go.mod is there",) if has_module else ()), where),
+        (*(("go.mod is there",) if has_module else ()), *((where,) if where else ())),
         framework=framework,
         version=version.text,
         version_from=version.origin,

@@ -21,42 +21,34 @@ _FRAMEWORKS = {
     "io.ktor": "Ktor",
     "io.javalin": "Javalin",
 }
-_MODULE = re.compile(r"([^/]+)/(?:pom\.xml|build\.gradle|build\.gradle\.kts)")
+_MODULE = re.compile(r"([^/]+)/build\.gradle(?:\.kts)?")
 _IS_PROGRAM = re.compile(r"spring-boot-maven-plugin|org\.springframework\.boot|\bapplication\b|mainClass|bootJar")
 _GRADLE_FILES = ("build.gradle.kts", "build.gradle", "settings.gradle.kts", "settings.gradle")
+_WAR = "Its packaging is war, which needs a servlet container: add a Dockerfile if it does not start."
 
 
 def find(tree: Tree, wanted: BuildType) -> list[Detected]:
-    """A candidate for each of Maven and Gradle that is there."""
+    """The Java candidate; where both are there, Maven builds it."""
     gradle = tree.first(*_GRADLE_FILES)
-    found = [_maven(tree)] if "pom.xml" in tree.top else []
-    return [*found, _gradle(tree, gradle)] if gradle else found
-
-
-def _maven(tree: Tree) -> Detected:
-    pom = tree.text("pom.xml")
-    modules = [name for name in xml_values(pom, "module") if f"{name}/pom.xml" in tree.listing]
-    notes = []
-    if "war" in xml_values(pom, "packaging"):
-        notes.append("Its packaging is war, which needs a servlet container: add a Dockerfile if it does not start.")
-    return _java(tree, "maven", "pom.xml", modules=modules, notes=notes)
-
-
-def _gradle(tree: Tree, first: str) -> Detected:
-    names = (match[1] for path in tree.near if "gradle" in path and (match := _MODULE.fullmatch(path)))
-    own = first.startswith("build.")
-    modules = (
-        [] if own and _IS_PROGRAM.search(tree.text(first)) else list(dict.fromkeys(names) - {"buildSrc": None}.keys())
-    )
-    return _java(tree, "gradle", first, modules=modules, notes=[])
+    if "pom.xml" in tree.top:
+        modules = [name for name in xml_values(tree.text("pom.xml"), "module") if f"{name}/pom.xml" in tree.near]
+        notes = [_WAR] if "war" in xml_values(tree.text("pom.xml"), "packaging") else []
+        notes += [f"{gradle} is not used beside pom.xml: remove one."] if gradle else []
+        return [_java(tree, "maven", "pom.xml", modules=modules, notes=notes)]
+    if not gradle:
+        return []
+    inner = (match[1] for path in tree.near if (match := _MODULE.fullmatch(path)) and match[1] != "buildSrc")
+    runs_itself = gradle.startswith("build.") and _IS_PROGRAM.search(tree.text(gradle))
+    return [_java(tree, "gradle", gradle, modules=[] if runs_itself else list(dict.fromkeys(inner)), notes=[])]
 
 
 def _java(tree: Tree, manager: str, manifest: str, *, modules: list[str], notes: list[str]) -> Detected:
     programs = [name for name in modules if _IS_PROGRAM.search(_of_module(tree, name))]
     target = next(iter(programs or modules), "")
-    texts = "\n".join([tree.text(manifest), tree.text("build.gradle"), *(_of_module(tree, name) for name in modules)])
+    texts = "\n".join([tree.text(manifest), *(_of_module(tree, name) for name in modules)])
     framework = next((title for group, title in _FRAMEWORKS.items() if group in texts), "")
-    version = versions.java_version(tree)
+    files = [f"{target}/build.gradle.kts", f"{target}/build.gradle"] if target else []
+    version = versions.java_version(tree, [*_GRADLE_FILES, *files])
     wrapper = tree.first("mvnw" if manager == "maven" else "gradlew")
     told = [f"{manifest} is there", *([f"{wrapper} is there"] if wrapper else [])]
     told += [f"{target} is the module that runs"] if target else []

@@ -33,11 +33,11 @@ MANIFESTS = (
 # Long files whose first lines tell their format.
 _HEADS = ("pnpm-lock.yaml", "yarn.lock")
 _LONGEST_HEAD = 4 * 1024
-# Files that mark a folder as a project of its own.
+# Files that mark a folder as a project of its own, the telling ones first.
 MARKS = (
-    *("Dockerfile", "package.json", "pyproject.toml", "requirements.txt", "Pipfile", "setup.py", "manage.py"),
+    *("package.json", "pyproject.toml", "requirements.txt", "Pipfile", "setup.py", "manage.py"),
     *("go.mod", "main.go", "Cargo.toml", "pom.xml", "build.gradle", "build.gradle.kts", "composer.json", "Gemfile"),
-    *("index.html", "index.php"),
+    *("Dockerfile", "index.html", "index.php"),
 )
 PYTHON_ENTRIES = (
     *("wsgi.py", "asgi.py", "app.py", "main.py", "application.py", "server.py", "api.py", "autoapp.py", "run.py"),
@@ -58,13 +58,10 @@ _NOT_THE_APP = frozenset(
         *("node_modules", "vendor", "venv", "env", "virtualenv", "site-packages", "__pycache__"),
         *("migrations", "alembic"),
         *("test", "tests", "testing", "e2e", "spec", "fixtures", "docs", "doc", "example", "examples", "samples"),
-        *("dist", "build", "target", "bin", "obj", "coverage"),
+        *("dist", "build", "target", "coverage"),
     }
 )
 _SAFE_PATH = re.compile(r"(?:[A-Za-z0-9_@+][A-Za-z0-9_.@+-]*/)*[A-Za-z0-9_@.+][A-Za-z0-9_.@+-]*")
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+"
-)
 
 
 def wanted_texts(listing: frozenset[str]) -> tuple[str, ...]:
@@ -108,7 +105,7 @@ def is_plain(path: str) -> bool:
 
 def shown(text: str, *, longest: int = 60) -> str:
     """A text of the tree, fit for one line of output: printable and short."""
-    clean = _UNPRINTABLE.sub("�", text).strip()
+    clean = "".join(sign if sign.isprintable() else "�" for sign in text[: 2 * longest]).strip()
     return clean if len(clean) <= longest else f"{clean[: longest - 1]}…"
 
 

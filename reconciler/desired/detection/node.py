@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from reconciler.desired.detection.manifests import dig_table, dig_text, is_plain
 from reconciler.desired.detection.package_json import Package, read_package
@@ -72,7 +73,9 @@ def find(tree: Tree, wanted: BuildType) -> list[Detected]:
     servers = _server(tree, package, has_site=site is not None)
     if site is None:
         return servers
-    return [*servers, site] if servers and servers[0].sure == "likely" else [site, *servers]
+    # With a server's library among the dependencies, the site may be what that server sends.
+    rivals = any(each.sure == "likely" for each in servers)
+    return [*servers, replace(site, sure="likely") if rivals else site]
 
 
 def _bare(tree: Tree) -> list[Detected]:

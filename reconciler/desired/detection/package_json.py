@@ -110,7 +110,8 @@ def _manager(tree: Tree, asked: str) -> tuple[str, tuple[str, ...], tuple[str, .
         notes += [f"{lock} is not used: packageManager asks for {named}." for lock, each in locks if each != named]
         if not any(each == named for _, each in locks):
             notes.append(f"There is no lock file of {named}: each build may install other versions.")
-        return named, (f"package.json names {named} as packageManager",), tuple(notes)
+        told = (f"package.json names {named} as packageManager",) if match and match[1] == named else ()
+        return named, told, tuple(notes)
     if not locks:
         notes.append("There is no lock file: each build may install other versions.")
         return "npm", (), tuple(notes)

@@ -86,11 +86,13 @@ def _ruby(tree: Tree, *, asked: bool) -> Detected | None:
     framework = next((title for name, title in _RUBY_FRAMEWORKS.items() if name in gems), "")
     if "config/application.rb" in tree.listing and "bin/rails" in tree.listing:
         framework = "Rails"
-    command = _ruby_command(tree, gems, framework)
+    program = tree.first("app.rb", "server.rb", "main.rb", "web.rb")
+    command = _ruby_command(tree, gems, framework, program=program)
     version = versions.ruby_version(tree)
     told = {"Gemfile": "bundler installs by Gemfile", "config.ru": "config.ru is there"}
     evidence = [text for name, text in told.items() if name in tree.top]
     evidence += [f'Gemfile asks for "{framework.lower()}"'] if framework.lower() in gems else []
+    evidence += [f"{program} is there"] if program and program in command else []
     notes = [] if command else ["Nothing says what starts it: set run.command, or add config.ru or a Procfile."]
     if "Gemfile" in tree.top and "Gemfile.lock" not in tree.top:
         notes.append("Gemfile.lock is missing: each build may install other versions.")
@@ -108,7 +110,7 @@ def _ruby(tree: Tree, *, asked: bool) -> Detected | None:
     )
 
 
-def _ruby_command(tree: Tree, gems: frozenset[str], framework: str) -> tuple[str, ...]:
+def _ruby_command(tree: Tree, gems: frozenset[str], framework: str, *, program: str) -> tuple[str, ...]:
     bundle = ("bundle", "exec") if "Gemfile" in tree.top else ()
     if "config/puma.rb" in tree.listing and ("puma" in gems or framework == "Rails"):
         return (*bundle, "puma", "-C", "config/puma.rb")
@@ -118,6 +120,5 @@ def _ruby_command(tree: Tree, gems: frozenset[str], framework: str) -> tuple[str
         return (*bundle, "puma", "-b", "tcp://0.0.0.0:$PORT")
     if "config.ru" in tree.top:
         return (*bundle, "rackup", "--host", _ANYWHERE, "--port", "$PORT")
-    program = tree.first("app.rb", "server.rb", "main.rb", "web.rb")
     options = ("-o", _ANYWHERE, "-p", "$PORT") if framework == "Sinatra" else ()
     return (*bundle, "ruby", program, *options) if program else ()

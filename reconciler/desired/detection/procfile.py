@@ -19,7 +19,6 @@ _PORT_WITH_DEFAULT = re.compile(r"\$\{PORT:?-[^}$`]*\}")
 _PORT = re.compile(r"\$PORT(?![A-Za-z0-9_])|\$\{PORT\}")
 _OPERATORS = "();<>|&"
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_NOT_PRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 _PYTHON: tuple[BuildType, ...] = ("django", "flask", "fastapi", "python")
 FAMILIES: dict[str, tuple[BuildType, ...]] = {
@@ -98,7 +97,7 @@ def parse_command(text: str) -> tuple[tuple[str, ...], str]:
 def _refusal(text: str) -> str:
     if len(text) > LONGEST_LINE:
         return f"is longer than {LONGEST_LINE} characters"
-    if _NOT_PRINTABLE.search(text) or len(text.splitlines()) > 1:
+    if not text.replace("\t", " ").isprintable():
         return "holds characters that cannot be printed"
     if "`" in text or "$(" in text:
         return "uses the output of another command, which needs a shell"

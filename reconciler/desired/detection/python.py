@@ -31,7 +31,7 @@ _ASGI = {"fastapi": "FastAPI", "litestar": "Litestar", "quart": "Quart", "starle
 _PROGRAMS = ("main.py", "app.py", "__main__.py", "server.py", "run.py", "bot.py")
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]{0,80})")
-_QUOTED = re.compile(r"[\"'\n]\s*([A-Za-z0-9][A-Za-z0-9._-]{0,80})\s*[\[\"'<>=!~;\n]")
+_QUOTED = re.compile(r"[\"'\n][ \t]{0,20}([A-Za-z0-9][A-Za-z0-9._-]{0,80})[ \t]{0,20}(?=[\[\"'<>=!~;\n])")
 _SETTINGS = re.compile(r"DJANGO_SETTINGS_MODULE[\"']\s*,\s*[\"']([A-Za-z0-9_.]{1,100})[\"']")
 _MODULE = re.compile(r"(?:[^/]+/){0,2}[^/]+\.py")
 _GATEWAY = re.compile(r"(?:[^/]+/){1,3}(?:wsgi|asgi)\.py")

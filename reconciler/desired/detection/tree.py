@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 
-from reconciler.desired.detection.manifests import near_paths, parse_json, parse_toml
+from reconciler.desired.detection.manifests import LONGEST_TEXT, near_paths, parse_json, parse_toml
 from reconciler.model.detection import SourceFiles
 
 _JSON = ("package.json", "composer.json", "angular.json")
@@ -26,7 +26,7 @@ class Tree:
         self.listing = files.listing
         self.top = frozenset(path for path in files.listing if "/" not in path)
         self.complaints: list[str] = [
-            f"{name} was not read: it is no text of ordinary length."
+            f"{name} was not read: it is no text, or longer than {LONGEST_TEXT // 1024} KiB."
             for name in _TOLD
             if name in self.top and name not in files.texts
         ]

@@ -7,7 +7,7 @@ templates' business.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reconciler.desired.detection.manifests import dig_text, shown, xml_values
@@ -23,6 +23,9 @@ _GRADLE = (
 )
 _GO = re.compile(r"^go[ \t]+(\S{1,40})", re.MULTILINE)
 _GEMFILE = re.compile(r"^[ \t]*ruby[ \t(]+[\"']([^\"'\n]{1,40})[\"']", re.MULTILINE)
+
+# These name the least version that will do, also where they write it plainly.
+_MINIMUM = ("go.mod", "Cargo.toml")
 
 Source = tuple[str, str]
 
@@ -82,16 +85,17 @@ def _channel(text: str) -> str:
     return found[1] if found else ""
 
 
-def java_version(tree: Tree) -> Version:
+def java_version(tree: Tree, gradle: Sequence[str]) -> Version:
+    """`gradle` are the build files of Gradle that count, the first one first."""
     properties = re.search(r"^java\.runtime\.version\s*=\s*(\S{1,20})", tree.text("system.properties"), re.MULTILINE)
-    pom, gradle = tree.text("pom.xml"), tree.first("build.gradle.kts", "build.gradle")
+    pom = tree.text("pom.xml")
     tags = ("maven.compiler.release", "java.version", "maven.compiler.source", "release")
     return _choose(
         (".java-version", _first_word(tree, ".java-version")),
         (".tool-versions", _tool(tree, "java")),
         ("system.properties", properties[1] if properties else ""),
         *(("pom.xml", _resolved(pom, value)) for tag in tags for value in xml_values(pom, tag)[:3]),
-        *((gradle, found[1]) for pattern in _GRADLE if (found := pattern.search(tree.text(gradle)))),
+        *((name, found[1]) for name in gradle for pattern in _GRADLE if (found := pattern.search(tree.text(name)))),
     )
 
 
@@ -154,7 +158,7 @@ def _disagreements(origin: str, text: str, others: Iterable[Source]) -> tuple[st
     return tuple(
         f"{origin} asks for version {text} and {other} for {found[0]}: the first counts."
         for other, version in others
-        if other != origin
+        if other not in (origin, *_MINIMUM)
         and (found := _EXACT.fullmatch(version))
         and not f"{chosen[1]}.".startswith(f"{found[1]}.")
         and not f"{found[1]}.".startswith(f"{chosen[1]}.")
