@@ -70,7 +70,8 @@ class Where:
 class LogPage:
     """`first_shown` and `last_shown` are line numbers, 0 where there is none. `follow`: more may come.
 
-    `line` is the one that was asked for; `before` what `?after=` takes for the lines before these.
+    `steps_left_out` counts the steps that are not listed: a page lists 500, and those with lines on it. `line` is
+    the one that was asked for; `before` what `?after=` takes for the lines before these.
     """
 
     steps: tuple[Step, ...]
@@ -79,6 +80,7 @@ class LogPage:
     total: int
     has_more: bool
     follow: bool
+    steps_left_out: int
     line: int
 
     @property
@@ -117,13 +119,16 @@ def page(logs: LogReader, deployment: Deployment, where: Where) -> LogPage:
     lines, at_end = _lines(logs, deployment, where, ended=ended, total=total)
     last = lines[-1].number if lines else 0
     has_more = not at_end and last < total
+    rows = logs.steps(name, number)
+    steps = _steps(lines, rows, ended=ended, chosen=where.is_chosen)
     return LogPage(
-        steps=_steps(lines, logs.steps(name, number), ended=ended, chosen=where.is_chosen),
+        steps=steps,
         first_shown=lines[0].number if lines else 0,
         last_shown=last,
         total=max(total, last),
         has_more=has_more,
         follow=not ended and not has_more,
+        steps_left_out=len(rows) - sum(step.told is not None for step in steps),
         line=where.line,
     )
 

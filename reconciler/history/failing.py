@@ -45,8 +45,10 @@ def failing_part(logs: LogReader, deployment: Deployment) -> Failing | None:
     else:
         step, after = broken.step.name, max(broken.last_line - _LINES_LOOKED_AT, broken.first_line - 1)
         lines = logs.read(name, number, after=after, limit=broken.last_line - after)
-    own = [line for line in lines if line.step == step and not _names(line)] or lines
-    return Failing(step, tuple(own[-LINES_SHOWN:])) if own else None
+    own = [line for line in lines if line.step == step and not _names(line)]
+    if own:
+        return Failing(step, tuple(own[-LINES_SHOWN:]))
+    return Failing("", tuple(lines[-LINES_SHOWN:])) if lines else None
 
 
 def _names(line: LogLine) -> bool:

@@ -171,6 +171,26 @@ def test_a_log_of_any_length_is_a_page_of_one_size(world: World, client: FlaskCl
         assert _page(client, query).count('<li id="L') == PAGE_LINES
 
 
+def test_a_build_of_very_many_steps_is_still_a_page(world: World, client: FlaskClient) -> None:
+    log = _building(world)
+    for number in range(2000):
+        log.step(BuildStep(f"step {number}", world.now, world.now, "done"))
+    _ended(world, log, well=True)
+    page = _page(client)
+    assert page.count("<details") == 500
+    assert "1502 more steps are not listed" in page
+
+
+def test_a_build_that_broke_in_a_step_without_lines_shows_the_last_there_are(world: World, client: FlaskClient) -> None:
+    log = _building(world)
+    log.step(BuildStep("silent", world.now, world.now + 1, "failed"))
+    log.close()
+    world.fail("blog", 1, message="the step ended", hint="")
+    lead = _page(client).partition('id="failing"')[2].partition("</section>")[0]
+    assert "Last lines of the build" in lead
+    assert "added 12 packages" in lead
+
+
 def test_a_log_that_lacks_lines_says_so_with_the_remedy(world: World, client: FlaskClient) -> None:
     log = _building(world)
     log.step(BuildStep(INSTALL, world.now, clipped=True))
