@@ -7,6 +7,7 @@ one folder per job, removed at its end and swept at the next start. Decides noth
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,17 +18,21 @@ from reconciler.adapters.image_builder import BuildRequest, ImageBuilder
 from reconciler.apply.jobs import Cancel, Outcome
 from reconciler.errors import GitsteadError, ProgramTimedOut
 from reconciler.model.condition import Reason
+from reconciler.model.desired import AskedVersion
 from reconciler.model.effects import LogSink, Secrets
 from reconciler.model.naming import LABEL_CONTENT, LABEL_INSTANCE, LABEL_PROJECT
 from reconciler.model.operation import StartBuild
+from reconciler.model.versions import fits
 
 BASE_PREFIX = "gitstead/base-"
+_OCI = "org.opencontainers.image."
 
 
 @dataclass(frozen=True)
 class Builds:
     """`folder` holds the checkouts. `ensure_base` makes one of our own base images where it is missing,
-    saying what it does; `open_log` gives the sink of a deployment's build log. `prepare` is called before each
+    saying what it does; `base_version` is the version of its language that an image of ours has, "" where it does
+    not say; `open_log` gives the sink of a deployment's build log. `prepare` is called before each
     build: what the builder may take of the machine is set then.
     """
 
@@ -37,6 +42,7 @@ class Builds:
     folder: Path
     open_log: Callable[[str, int], LogSink]
     ensure_base: Callable[[str, Callable[[str], None]], None]
+    base_version: Callable[[str], str]
     clock: Callable[[], float]
     secrets: Secrets
     prepare: Callable[[], None] = lambda: None
@@ -46,8 +52,8 @@ class Builds:
         sink = self.open_log(op.project, op.deployment)
         try:
             return self._build(op, cancel, sink)
-        except ProgramTimedOut:
-            message = f"the build was ended after {op.timeout_s:g}s (build.timeout)"
+        except ProgramTimedOut as error:
+            message = f"{error.what}; build.timeout is {op.timeout_s:g}s"
             self._say(sink, message)
             return Outcome(reason=Reason.BUILD_TIMED_OUT, message=message, hint="Make it faster or raise build.timeout")
         except GitsteadError as error:
@@ -62,6 +68,9 @@ class Builds:
         for base in op.dockerfile.bases or ():
             if base.startswith(BASE_PREFIX):
                 self.ensure_base(base.removeprefix(BASE_PREFIX), lambda text: self._say(sink, text))
+        for note in (*op.dockerfile.notes, self._version_note(op.dockerfile.asked)):
+            if note:
+                self._say(sink, note)
         with self._checkout(op) as context:
             request = BuildRequest(
                 context=context,
@@ -71,7 +80,10 @@ class Builds:
                     LABEL_INSTANCE: self.instance,
                     LABEL_PROJECT: op.project,
                     LABEL_CONTENT: op.content_key,
+                    f"{_OCI}revision": op.commit,
+                    **public_source(op.repo),
                 },
+                build_args=op.args,
                 timeout_s=op.timeout_s,
                 job_id=f"{self.instance}/{op.project}/d{op.deployment}",
                 secrets={
@@ -93,9 +105,22 @@ class Builds:
                 target = context / op.dockerfile.path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(op.dockerfile.text)
+            if op.dockerfile.ignore:
+                _write_new(context / ".dockerignore", op.dockerfile.ignore)
             yield context
         finally:
             shutil.rmtree(context, ignore_errors=True)
+
+    def _version_note(self, asked: AskedVersion | None) -> str:
+        """What the source asks for and does not get, since a base of ours is of one version."""
+        if asked is None or not asked.image.startswith(BASE_PREFIX):
+            return ""
+        had = self.base_version(asked.image)
+        if had and fits(asked.version, had, language=asked.language):
+            return ""
+        language = "PHP" if asked.language == "php" else asked.language.capitalize()
+        wanted = f"The source asks for {language} {asked.version} ({asked.file})"
+        return f"{wanted}; {asked.image} has {had or 'a version that it does not tell'}: it is built with that."
 
     def sweep(self) -> None:
         """At start: what a killed process left."""
@@ -105,3 +130,16 @@ class Builds:
 
     def _say(self, sink: LogSink, text: str) -> None:
         sink.write("system", text, at=self.clock())
+
+
+def public_source(repo: str) -> dict[str, str]:
+    """The label that says where the source is: none for a path of this host, and never a name or password."""
+    if repo.startswith(("/", "file:")):
+        return {}
+    return {f"{_OCI}source": re.sub(r"\A([a-z+]+://)[^/]*@", r"\1", repo)}
+
+
+def _write_new(path: Path, text: str) -> None:
+    """A file that must not be there; a link of the source of that name is left as it is."""
+    with contextlib.suppress(FileExistsError), path.open("x") as file:
+        file.write(text)

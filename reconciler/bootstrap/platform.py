@@ -34,7 +34,7 @@ from reconciler.history.recorder import Recorder
 from reconciler.history.retention import forget_old
 from reconciler.history.store import Store, open_store
 from reconciler.history.wake import WakeListener
-from reconciler.host.base_image import ensure_base_image
+from reconciler.host.base_image import base_reference, base_version, ensure_base_image
 from reconciler.loop.disk_watch import DiskWatch
 from reconciler.loop.good_specs import GoodSpecs
 from reconciler.loop.polling import Poller
@@ -265,6 +265,7 @@ def _effects(settings: Settings, host: Host, ground: Ground) -> Effects:
             folder=folder,
             open_log=ground.open_log,
             ensure_base=_base_images(engine),
+            base_version=base_version,
             clock=time.time,
             secrets=ground.secrets,
             prepare=ground.limits.builds.prepare,
@@ -311,10 +312,9 @@ def _base_images(engine: DockerEngine) -> Callable[[str, Callable[[str], None]],
     lock = threading.Lock()
 
     def ensure(name: str, say: Callable[[str], None]) -> None:
-        bare = name.partition(":")[0]
         with lock:
-            if engine.image_id(f"gitstead/base-{bare}:latest") is None:
-                ensure_base_image(bare, say)
+            if engine.image_id(base_reference(name)) is None:
+                ensure_base_image(name, say)
                 engine.forget_images()
 
     return ensure

@@ -19,7 +19,8 @@ OWN_PREFIX = "gitstead/base-"
 
 # Newest first; what asks for nothing gets the first.
 _PYTHON = ("3.13", "3.14", "3.12", "3.11", "3.10", "3.9")
-_NODE = ("24", "22", "20", "18", "16")
+# Of Node every version is on npm, so that our own image of each can be made.
+NODE_MAJORS = ("24", "22", "20", "18", "16")
 _JAVA = ("21", "17", "25", "11")
 _PHP = ("8.4", "8.3", "8.2", "8.1")
 _RUBY = ("3.4", "3.3", "3.2", "3.1")
@@ -30,7 +31,7 @@ PUBLIC: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "static": ("", f"{OWN_PREFIX}static", ()),
     "python": ("python", "python:{}-slim", _PYTHON),
     "python-build": ("python", "python:{}", _PYTHON),
-    "node": ("node", "node:{}-slim", _NODE),
+    "node": ("node", "node:{}-slim", NODE_MAJORS),
     "go": ("", "golang:1", ()),
     "rust": ("", "rust:1", ()),
     "maven": ("java", "maven:3-eclipse-temurin-{}", _JAVA),
@@ -47,8 +48,8 @@ _OWN = {"python-build": "python", "ruby-build": "ruby", "maven": "java", "compos
 
 def own_base(kind: str, version: str) -> str:
     """Gitstead's own image of that kind. Only Node's comes in several versions, one for each major."""
-    major = newest_fitting(version, _NODE, language="node") if kind == "node" and version else ""
-    return f"{OWN_PREFIX}{_OWN.get(kind, kind)}{f':{major}' if major and major != _NODE[0] else ''}"
+    major = newest_fitting(version, NODE_MAJORS, language="node") if kind == "node" and version else ""
+    return f"{OWN_PREFIX}{_OWN.get(kind, kind)}{f':{major}' if major and major != NODE_MAJORS[0] else ''}"
 
 
 def public_base(kind: str, version: str) -> str:

