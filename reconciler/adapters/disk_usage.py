@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,11 @@ def space(folder: Path, floor_bytes: int | None) -> Space:
     found = shutil.disk_usage(place)
     floor = min(FLOOR_BYTES, found.total // FLOOR_SHARE) if floor_bytes is None else floor_bytes
     return Space(place, place.stat().st_dev, found.free, found.total, floor)
+
+
+def low_text(spaces: Iterable[Space]) -> str:
+    """Those below their floor, "" = none."""
+    return "; ".join(str(each) for each in spaces if each.is_low)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.adapters.builder_cgroup import BuilderGroup, builder_group
-from reconciler.adapters.disk_usage import EngineDisk, Room
+from reconciler.adapters.disk_usage import EngineDisk, Room, low_text
 from reconciler.adapters.engine_connection import DEFAULT_SOCKET
 from reconciler.errors import GitsteadError
 from reconciler.host.engine_setup import is_installed_by_us
@@ -69,6 +69,18 @@ class Limits:
 
     def facts(self) -> Mapping[str, str]:
         return {"disk": self.disk.usage(), "builds": self.builds.sentence}
+
+
+def shortage(settings: Settings) -> str:
+    """What lacks room for a build now, for one question; "" = nothing, or the engine does not answer."""
+    engine = EngineDisk(settings.docker_host)
+    try:
+        root = engine.facts().data_root
+    except GitsteadError:
+        root = None
+    finally:
+        engine.close()
+    return low_text(Room(settings.state, settings.disk_floor_bytes).spaces(root))
 
 
 def build_limits(

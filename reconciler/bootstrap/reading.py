@@ -16,6 +16,7 @@ from reconciler.adapters.docker_engine import DockerEngine
 from reconciler.adapters.git_platform import PlatformFiles, read_folder
 from reconciler.adapters.secret_box import SecretBox
 from reconciler.adapters.upstream_files import UpstreamFiles
+from reconciler.bootstrap.limits import shortage
 from reconciler.bootstrap.state import open_mirrors, prepare_state
 from reconciler.errors import HostUnfit, SecretUnreadable
 from reconciler.history.queries import Queries
@@ -68,7 +69,14 @@ def preview(settings: Settings, place: str) -> tuple[Plan, Desired]:
         last_good=settings.last_good_caddy,
     )
     history, good, jobs = _remembered(settings)
-    observer = Observer(engine, caddy, UpstreamFiles(settings.upstreams), lambda: jobs, time.time)
+    observer = Observer(
+        engine,
+        caddy,
+        UpstreamFiles(settings.upstreams),
+        lambda: jobs,
+        time.time,
+        disk_problem=lambda: shortage(settings),
+    )
     observed = observer.observe()
     secrets = SecretBox(settings.keys, Masker())
     desired = preview_desired(

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.adapters import process_marks, processes
-from reconciler.adapters.disk_usage import Space
+from reconciler.adapters.disk_usage import Space, low_text
 from reconciler.errors import GitsteadError
 from reconciler.host.buildx_setup import Version, version_in
 from reconciler.host.check import Check
@@ -64,12 +64,12 @@ def check_caddy() -> Check:
 
 def check_disk(spaces: Sequence[Space]) -> Check:
     """Free space where builds need it, and how much of it must stay free."""
-    low = [str(each) for each in spaces if each.is_low]
+    low = low_text(spaces)
     if low:
         return Check(
             "disk",
             "problem",
-            f"{'; '.join(low)}: nothing is built",
+            f"{low}: nothing is built",
             "see what fills it with docker system df; docker rmi removes images that nothing runs;"
             " limits.disk and limits.disk_floor of host.yaml are ours",
         )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from reconciler.adapters.disk_usage import EngineDisk, EngineFacts, Room, Space
+from reconciler.adapters.disk_usage import EngineDisk, EngineFacts, Room, Space, low_text
 from reconciler.errors import EngineUnavailable, GitsteadError
 from reconciler.model.disk import Disk, images_text, shown
 
@@ -56,7 +56,7 @@ class DiskWatch:
 
     def shortage(self) -> str:
         """What is below the floor now, "" = nothing. Costs two system calls."""
-        return "; ".join(str(each) for each in self.spaces() if each.is_low)
+        return low_text(self.spaces())
 
     def spaces(self) -> tuple[Space, ...]:
         """The filesystems that builds need: the state folder's and, on this machine, the engine's."""
@@ -106,7 +106,7 @@ class DiskWatch:
                     due_at = self._clock() + DAY_S
                     self._daily()
             except EngineUnavailable:
-                self._wake.wait(ASK_AGAIN_S)
+                self._stop.wait(ASK_AGAIN_S)
                 continue
             except GitsteadError as error:
                 log.warning("disk.not_measured", reason=error.reason, message=str(error))

@@ -105,7 +105,7 @@ def test_a_build_that_is_ended_leaves_nothing_and_the_neighbours_goes_on(
         nothing_is_left(platform, "shop", words)
         assert platform.get("shop.localhost") == (200, "v1")
     if end is by_deadline:
-        assert "ended after 5s (build.timeout)" in found.message
+        assert found.message == f'the build was ended after 5 s in build step 2/2 "{words}"; build.timeout is 5s'
     assert running(neighbours) == beside, "the build of docs goes on, the very same one"
     assert newest(platform, "docs").state == "building"
 
