@@ -16,7 +16,7 @@ import structlog
 
 from reconciler.errors import GitsteadError, StoreUnusable
 from reconciler.history.database import Database
-from reconciler.history.log_lines import LINES_PER_CHUNK, LogLine, fit, pack
+from reconciler.history.log_lines import LINES_PER_CHUNK, LogLine, Row, fit, pack
 from reconciler.history.log_steps import StepRow, Steps, store_steps
 from reconciler.masking import Masker
 from reconciler.model.effects import BuildStep, Stream
@@ -40,7 +40,7 @@ class OpenLog:
 class BuildLogSink:
     """Implements `model.effects.LogSink`. Safe from any thread.
 
-    `on_write` is called after a line that was not stored at once, `on_close` when it is closed.
+    `on_write` is called when there is something to flush, `on_close` when it is closed.
     """
 
     def __init__(
@@ -61,9 +61,10 @@ class BuildLogSink:
         self._on_close = on_close
         self._storing = threading.Lock()
         self._lock = threading.Lock()
-        self._open = list(log.lines)
+        self._open: list[Row] = list(log.lines)
         self._steps = Steps(log.steps)
-        self._waiting: list[LogLine] = []
+        self._name = ("", "", 0)
+        self._waiting: list[Row] = []
         self._next = log.next_number
         self._kept_bytes = log.kept_bytes
         self._cut_lines = 0
@@ -75,20 +76,20 @@ class BuildLogSink:
 
     def write(self, stream: Stream, text: str, *, at: float, step: str = "") -> None:
         """Append one line, without its newline. Raises StoreUnusable after `close`, and nothing else."""
-        text, step = fit(self._masker.mask(text)), fit(self._masker.mask(step))
+        text, step = fit(self._masker.mask(text)), self._name_of(step)
         with self._lock:
             self._refuse_closed()
             self._last_at = at
             self._take(stream, at, step, text)
-            full = len(self._waiting) >= LINES_PER_CHUNK and not self._failing
-        if full:
+            waiting = len(self._waiting)
+        if waiting >= LINES_PER_CHUNK and not self._failing:
             self.flush()
-        else:
+        elif waiting == 1:
             self._on_write()
 
     def step(self, step: BuildStep) -> None:
         """Keep how a step goes. Raises StoreUnusable after `close`, and nothing else."""
-        step = replace(step, name=fit(self._masker.mask(step.name)))
+        step = replace(step, name=self._name_of(step.name))
         with self._lock:
             self._refuse_closed()
             self._steps.tell(step)
@@ -120,6 +121,15 @@ class BuildLogSink:
         finally:
             self._on_close(self)
 
+    def _name_of(self, step: str) -> str:
+        """The step's name as it is kept. Each line brings it, so the last one is remembered."""
+        before, name, known = self._name
+        if step != before or known != self._masker.known:
+            known = self._masker.known
+            name = fit(self._masker.mask(step))
+            self._name = (step, name, known)
+        return name
+
     def _refuse_closed(self) -> None:
         if self._closed:
             raise StoreUnusable("the log is closed", expected="lines only while the build runs")
@@ -142,8 +152,7 @@ class BuildLogSink:
         self._last_lines.append((stream, at, step, text))
 
     def _append(self, stream: Stream, at: float, step: str, text: str) -> None:
-        self._waiting.append(LogLine(self._next, stream, at, step, text))
-        self._steps.count_line(step, self._next)
+        self._waiting.append((self._next, stream, at, step, text))
         self._next += 1
 
     def _say_what_was_cut(self) -> None:
@@ -160,6 +169,7 @@ class BuildLogSink:
         """Chunks of a thousand, and the rest as rows or, to `seal`, as the last chunk. Our lists change afterwards."""
         with self._lock:
             waiting = list(self._waiting)
+            self._steps.count(waiting)
             steps = self._steps.take_changed()
             counts = (self._next - 1, self._kept_bytes, self._cut_lines, self._cut_bytes)
             closed_at = max(self._last_at, 1.0) if seal else 0.0
@@ -188,16 +198,19 @@ class BuildLogSink:
         self._open = rest
         with self._lock:
             del self._waiting[: len(waiting)]
+            came_meanwhile = bool(self._waiting)
+        if came_meanwhile:
+            self._on_write()
 
 
-def seal_lines(connection: Connection, log_id: int, lines: Sequence[LogLine]) -> None:
+def seal_lines(connection: Connection, log_id: int, lines: Sequence[Row]) -> None:
     """Move lines with consecutive numbers from rows (where they are rows yet) into chunks."""
     for begin in range(0, len(lines), LINES_PER_CHUNK):
         chunk = lines[begin : begin + LINES_PER_CHUNK]
-        connection.execute("DELETE FROM open_lines WHERE log_id = ? AND number <= ?", (log_id, chunk[-1].number))
+        connection.execute("DELETE FROM open_lines WHERE log_id = ? AND number <= ?", (log_id, chunk[-1][0]))
         connection.execute(
             "INSERT INTO chunks (log_id, first_line, last_line, body) VALUES (?, ?, ?, ?)",
-            (log_id, chunk[0].number, chunk[-1].number, pack(chunk)),
+            (log_id, chunk[0][0], chunk[-1][0], pack(chunk)),
         )
 
 

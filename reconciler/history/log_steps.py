@@ -6,11 +6,14 @@ between those of others, since steps run beside each other. Nothing here says wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from sqlite3 import Connection
 from typing import NamedTuple, cast
 
+from reconciler.history.log_lines import Row
 from reconciler.model.effects import BuildStep, StepOutcome
 
 _COLUMNS = "position, name, started_at, ended_at, outcome, clipped, first_line, last_line, lines"
@@ -40,6 +43,7 @@ class Steps:
     def __init__(self, rows: Iterable[StepRow] = ()) -> None:
         self._kept = {row.step.name: _Kept(position, *row) for position, row in enumerate(rows, 1)}
         self._changed: set[str] = set()
+        self._counted = 0
 
     def tell(self, step: BuildStep) -> None:
         """A step began or ended; what is told of the same name replaces what was."""
@@ -47,14 +51,17 @@ class Steps:
         kept.step = step
         self._changed.add(step.name)
 
-    def count_line(self, name: str, number: int) -> None:
-        """The line of that number belongs to the step, if it is one that was told."""
-        kept = self._kept.get(name)
-        if kept is not None:
-            kept.first_line = kept.first_line or number
-            kept.last_line = number
-            kept.lines += 1
-            self._changed.add(name)
+    def count(self, lines: Sequence[Row]) -> None:
+        """Lines in their order belong to the steps that they name, if those were told; those counted before are not."""
+        for name, run in groupby(lines, itemgetter(3)):
+            numbers = [number for number, *_ in run if number > self._counted]
+            kept = self._kept.get(name)
+            if kept is not None and numbers:
+                kept.first_line = kept.first_line or numbers[0]
+                kept.last_line = numbers[-1]
+                kept.lines += len(numbers)
+                self._changed.add(name)
+        self._counted = lines[-1][0] if lines else self._counted
 
     def take_changed(self) -> list[tuple[int, StepRow]]:
         """Positions and rows to be stored; if that fails, they are given back to `put_back`."""
