@@ -50,10 +50,9 @@ class KnownHosts:
         known = self._pinned(pinned)
         if not may_meet or keys_of(known, remote):
             return self._written_home("pinned", known)
-        with self._lock:
-            met = self._read_met()
-            if not keys_of(met, remote):
-                met = self._meet(met, remote, timeout_s)
+        met = self._read_met()
+        if not keys_of(met, remote):
+            met = self._meet(remote, timeout_s)
         return self._written_home("met", known + met)
 
     def keys(self, remote: Remote, pinned: tuple[str, ...], *, may_meet: bool) -> tuple[str, ...]:
@@ -67,18 +66,22 @@ class KnownHosts:
     def _read_met(self) -> str:
         return usable(_text(self._met)) + self._passing
 
-    def _meet(self, met: str, remote: Remote, timeout_s: float) -> str:
-        found = scan(remote, timeout_s=timeout_s)
+    def _meet(self, remote: Remote, timeout_s: float) -> str:
+        found = scan(remote, timeout_s=timeout_s)  # without the lock: a silent host delays nobody else
         if not found:
             raise RemoteUnavailable(
                 f'"{remote.authority}" showed no ssh key that could be remembered (source.host_key first-use)',
                 expected="an ssh server that answers",
                 remedy="It is asked again by itself",
             )
-        if self._remembers:
-            _replace(self._met, met + found)
-        else:
-            self._passing += found
+        with self._lock:
+            met = self._read_met()
+            if keys_of(met, remote):
+                return met
+            if self._remembers:
+                _replace(self._met, met + found)
+            else:
+                self._passing += found
         prints = ", ".join(fingerprints(keys_of(found, remote)))
         log.warning("host_key.met", host=remote.authority, fingerprints=prints, file=str(self._met))
         return met + found

@@ -1,7 +1,7 @@
 """Which server a repository's address names: what a credential, a pinned key and a redirect are held against.
 
-Used by `desired` (rules across projects) and the `git_*` adapters, so that both mean the same host. Must be given
-addresses that one of them has checked; it refuses nothing itself.
+Used by `desired` (rules across projects) and the `git_*` adapters, so that both mean the same host. Refuses nothing:
+whether an address may be used at all is decided by them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ class Remote:
 
 
 def remote_of(repo: str) -> Remote:
-    """The server of an address; of `git@host:path` too. An empty one for a path or a file URL."""
+    """The server of an address; of `git@host:path` too. An empty one for a path, a file URL and what is no address."""
     if repo.startswith(("/", "file://")):
         return Remote()
     if "://" not in repo:
         host = repo.partition(":")[0].rpartition("@")[2].lower()
         return Remote("ssh", host, _USUAL_PORTS["ssh"])
-    parts = urlsplit(repo)
-    scheme = parts.scheme.lower()
-    return Remote(scheme, (parts.hostname or "").lower(), parts.port or _USUAL_PORTS.get(scheme, 0))
+    try:
+        parts = urlsplit(repo)
+        return Remote(parts.scheme, (parts.hostname or "").lower(), parts.port or _USUAL_PORTS.get(parts.scheme, 0))
+    except ValueError:
+        return Remote()

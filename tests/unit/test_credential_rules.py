@@ -124,6 +124,8 @@ def test_two_projects_ask_for_one_repository_alike_or_the_second_is_kept_back() 
         ("git://git.example.com:9418/x", "git", "git.example.com"),
         ("/srv/x", "", ""),
         ("file:///srv/x", "", ""),
+        ("https://git.example.com:port/x", "", ""),
+        ("https://[::1/x", "", ""),
     ],
 )
 def test_an_address_names_one_server(repo: str, scheme: str, authority: str) -> None:
