@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from reconciler.model.condition import Reason
+from reconciler.model.condition import Condition, Reason
 from reconciler.model.desired import Desired, DesiredProject
 from reconciler.model.host import Host
 from reconciler.model.observed import Container, Observed
 from reconciler.model.plan import ProjectPlan
-from reconciler.model.release import History, State
+from reconciler.model.release import Deployment, History, State
 from reconciler.model.status import ProjectStatus
 from reconciler.plan.causes import size
 from reconciler.plan.ownership import is_ours
@@ -53,7 +53,7 @@ def status_of(
         desired=_desired_facts(wanted, desired),
         observed=_observed_facts(observed, container, plan.project),
         blocks=_blocks(plan),
-        last_error=f"d{last.number}: {last.message}" if last and last.state is State.FAILED else "",
+        last_error=_last_error(last, plan.verdict.conditions),
     )
 
 
@@ -85,6 +85,14 @@ def _address(wanted: DesiredProject | None, host: Host) -> str:
         return ""
     port = "" if host.http_port == 80 else f":{host.http_port}"
     return f"http://{wanted.spec.domains[0]}{port}"
+
+
+def _last_error(last: Deployment | None, conditions: tuple[Condition, ...]) -> str:
+    """Of the newest deployment that failed, where no condition says it already."""
+    if last is None or last.state is not State.FAILED:
+        return ""
+    is_told = any(last.message.rstrip(".") in each.message for each in conditions)
+    return "" if is_told else f"d{last.number}: {last.message}"
 
 
 def _blocks(plan: ProjectPlan) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ def parse(words: list[str]) -> None:
 
 
 def test_an_unknown_option_in_a_line_to_copy_would_be_found() -> None:
-    for line in ("status --jsn", "stats", "base-image ruby", "logs", "--hots x status"):
+    for line in ("status --jsn", "stats", "base-image", "logs", "--hots x status"):
         with pytest.raises(click.UsageError):
             parse(line.split())
 
