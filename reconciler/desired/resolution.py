@@ -14,6 +14,7 @@ from reconciler.desired.documents import Document
 from reconciler.desired.schema_check import dotted
 from reconciler.desired.units import parse_duration, parse_size
 from reconciler.model.desired import DesiredProject, Dockerfile, SourceProblem
+from reconciler.model.detection import Detected, Detection
 from reconciler.model.naming import digest
 from reconciler.model.release import Commit
 from reconciler.model.spec import (
@@ -130,14 +131,17 @@ def _seconds(value: Mapping[str, Any], key: str, default_s: float) -> float:
     return parse_duration(value[key]) if key in value else default_s
 
 
-def source_key(spec: ProjectSpec, tree_id: str) -> str:
+def source_key(spec: ProjectSpec, tree_id: str, detected: Detected | None = None) -> str:
     """Digest of what of Git goes into the image: the tree and how it is built.
 
+    The type is what the source was recognised as, so that writing a detected type into the spec builds nothing.
     Leaves out the text of generated Dockerfiles and the images that they begin from, so that an upgrade of
     Gitstead or of a base deploys nothing by itself.
     """
-    dockerfile = spec.build.dockerfile if spec.build.type == "dockerfile" else ""
-    return digest({"tree": tree_id, "type": spec.build.type, "dockerfile": dockerfile})
+    build_type = detected.type if detected else spec.build.type
+    dockerfile = spec.build.dockerfile if build_type == "dockerfile" else ""
+    args = {"args": dict(spec.build.args)} if spec.build.args else {}
+    return digest({"tree": tree_id, "type": build_type, "dockerfile": dockerfile, **args})
 
 
 def desired_project(
@@ -148,12 +152,13 @@ def desired_project(
     source_problem: SourceProblem | None = None,
     stale: bool = False,
     marks: Mapping[str, str] = _NO_MARKS,
+    detection: Detection | None = None,
 ) -> DesiredProject:
     """What should run of one project.
 
     `commit` is the newest usable one, with its `tree`; None while the source was never read. `dockerfile` is
     what `dockerfiles.dockerfile_for` made of it. A source problem keeps the project from being built, not
-    from running on. `marks` are those of `run.secrets`, by name.
+    from running on. `marks` are those of `run.secrets`, by name. `detection` is what the source was recognised as.
     """
     problem = source_problem or (dockerfile if isinstance(dockerfile, SourceProblem) else None)
     if commit is None:
@@ -162,9 +167,10 @@ def desired_project(
         spec=spec,
         commit=commit,
         dockerfile=dockerfile if isinstance(dockerfile, Dockerfile) else None,
-        source_key=source_key(spec, commit.tree),
+        source_key=source_key(spec, commit.tree, detection.chosen if detection else None),
         config_digest=run_view.config_digest(spec.run, marks),
         config=run_view.config_view(spec.run, marks),
         source_problem=problem,
         stale=stale,
+        detection=detection,
     )

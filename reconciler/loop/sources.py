@@ -13,7 +13,10 @@ from typing import Protocol
 
 from reconciler.adapters.git_platform import PlatformFiles
 from reconciler.adapters.git_repository import Mirrors
-from reconciler.adapters.git_source import RepositoryState
+from reconciler.adapters.git_source import RepositoryState, SourceState
+from reconciler.desired.base_names import own_base
+from reconciler.desired.detection import detect, unrecognised
+from reconciler.desired.detection.manifests import read_texts
 from reconciler.desired.dockerfiles import dockerfile_for
 from reconciler.desired.resolution import desired_project
 from reconciler.desired.validation import SpecCache, SpecFile, Validation, validate
@@ -22,6 +25,7 @@ from reconciler.loop.access import permissions_of
 from reconciler.loop.sealed import marks_of
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired, DesiredProject, SourceProblem
+from reconciler.model.detection import SourceFiles
 from reconciler.model.effects import Secrets
 from reconciler.model.naming import PROJECT_NAME
 from reconciler.model.release import Commit
@@ -29,7 +33,6 @@ from reconciler.model.spec import Diagnostic, Location, PlatformSpec, ProjectSpe
 
 Files = Mapping[str, tuple[str, bytes]]
 PLATFORM_FILE = "platform.yaml"
-BASE_PREFIX = "gitstead/base-"
 
 
 class GoodSpecs(Protocol):
@@ -318,12 +321,22 @@ def read_project(
     try:
         state = mirrors.source_state(spec.source.repo, sha, spec.source.path)
         commit = _as_watched(mirrors, spec, state.commit)
-        own = state.read_text(spec.build.dockerfile) if spec.build.type == "dockerfile" else None
-        listing = state.listing
+        files = _files_of(state)
+        detection = detect(files, wanted=spec.build.type, dockerfile=spec.build.dockerfile)
+        chosen = detection.chosen
+        own = state.read_text(spec.build.dockerfile) if chosen and chosen.type == "dockerfile" else None
     except GitsteadError as error:
         unusable = problem or SourceProblem(Reason.SOURCE_UNUSABLE, str(error))
         return desired_project(spec, None, source_problem=unusable)
+    if chosen is None:
+        unknown = unrecognised(spec, detection, is_empty=not files.listing)
+        return desired_project(spec, commit, unknown, source_problem=problem, marks=marks, detection=detection)
     dockerfile = dockerfile_for(
-        spec, listing, own, base_name=lambda name: f"{BASE_PREFIX}{name}", cache_id=f"{instance}-{spec.name}"
+        spec, files, chosen, repo_dockerfile=own, base_name=own_base, cache_id=f"{instance}-{spec.name}"
     )
-    return desired_project(spec, commit, dockerfile, source_problem=problem, marks=marks)
+    return desired_project(spec, commit, dockerfile, source_problem=problem, marks=marks, detection=detection)
+
+
+def _files_of(state: SourceState) -> SourceFiles:
+    listing = state.listing
+    return SourceFiles(listing, read_texts(listing, state.read_text))
