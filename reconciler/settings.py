@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from reconciler.desired.base_names import BASE_NAMES, Bases
 from reconciler.desired.documents import parse
 from reconciler.desired.schema_check import check
 from reconciler.desired.units import parse_size
@@ -38,7 +39,8 @@ class Settings:
     `runtime` is a folder on tmpfs for liveness. `failpoint` is for the chaos tests alone: the
     place at which the process ends itself (see `apply.failpoints`). `notify_socket` is where systemd
     wants to hear how we fare. Of the limits, None means what fits the machine: for `disk_floor_bytes` and
-    `build_memory_bytes` a share of it, for `build_cache_bytes` none where the engine is not our own.
+    `build_memory_bytes` a share of it, for `build_cache_bytes` none where the engine is not our own. `bases` says
+    where the images come from that generated Dockerfiles begin with.
     """
 
     state: Path
@@ -64,6 +66,7 @@ class Settings:
     build_cache_bytes: Bytes | None = None
     disk_floor_bytes: Bytes | None = None
     build_memory_bytes: Bytes | None = None
+    bases: Bases = "own"
     log_level: str = "info"
     log_format: LogFormat = "console"
     runtime: Path = Path("/run/gitstead")
@@ -218,6 +221,8 @@ def _convert(name: str, value: Any) -> Any:
         return Path(str(value)).expanduser()
     if kind == "int":
         return int(value)
+    if kind == "Bases" and value not in BASE_NAMES:
+        raise ValueError(f"expected one of {', '.join(BASE_NAMES)}")
     if kind.startswith("Bytes"):
         return int(value) if str(value).isdigit() else parse_size(str(value))
     if kind == "float":

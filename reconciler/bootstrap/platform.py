@@ -29,6 +29,7 @@ from reconciler.apply.output import Outputs
 from reconciler.apply.probe import Probes
 from reconciler.bootstrap.limits import Limits, build_limits
 from reconciler.bootstrap.state import open_mirrors
+from reconciler.desired.base_names import BASE_NAMES
 from reconciler.heartbeat import HeartbeatFile
 from reconciler.history.recorder import Recorder
 from reconciler.history.retention import forget_old
@@ -287,6 +288,7 @@ def _sources(settings: Settings, host: Host, ground: Ground, heartbeat: Heartbea
         instance=host.instance,
         ask=lambda repo: poller.ask(repo, wait_s=patience_s(repo)),
         secrets=ground.secrets,
+        base_name=BASE_NAMES[settings.bases],
     )
     poller = Poller(
         sources,

@@ -9,6 +9,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.adapters.caddy_admin import CaddyAdmin
@@ -18,13 +19,14 @@ from reconciler.adapters.secret_box import SecretBox
 from reconciler.adapters.upstream_files import UpstreamFiles
 from reconciler.bootstrap.limits import shortage
 from reconciler.bootstrap.state import open_mirrors, prepare_state
+from reconciler.desired.base_names import BASE_NAMES
 from reconciler.errors import HostUnfit, SecretUnreadable
 from reconciler.history.queries import Queries
 from reconciler.loop.good_specs import good_texts
 from reconciler.loop.preview import preview_desired
-from reconciler.loop.sources import Files
+from reconciler.loop.sources import PLATFORM_FILE, Files
 from reconciler.masking import Masker, PieceMasker
-from reconciler.model.desired import Desired
+from reconciler.model.desired import Desired, Dockerfile
 from reconciler.model.job import Job, JobKey
 from reconciler.model.naming import container_name
 from reconciler.model.plan import Plan
@@ -60,7 +62,7 @@ def read_platform(settings: Settings, place: str) -> tuple[str, PlatformFiles]:
 def preview(settings: Settings, place: str) -> tuple[Plan, Desired]:
     """The plan that `place` (see `read_platform`) would lead to now; observes, changes nothing."""
     host = prepare_state(settings)
-    revision, files = read_platform(settings, place)
+    platform = read_platform(settings, place)
     engine = DockerEngine(settings.docker_host, instance=host.instance)
     caddy = CaddyAdmin(
         settings.admin_socket,
@@ -81,14 +83,48 @@ def preview(settings: Settings, place: str) -> tuple[Plan, Desired]:
     secrets = SecretBox(settings.keys, Masker())
     desired = preview_desired(
         open_mirrors(settings, secrets=secrets, folder=settings.state / "preview"),
-        files,
+        platform,
         good,
-        revision=revision,
         instance=host.instance,
         holders=dict(observed.routes.hosts) if observed.routes else {},
         secrets=secrets,
+        base_name=BASE_NAMES[settings.bases],
     )
     return make_plan(desired, observed, history, host), desired
+
+
+def read_dockerfile(settings: Settings, project_name: str) -> Dockerfile:
+    """The Dockerfile that is made for a project of the platform repository, at its source's newest commit.
+
+    Raises HostUnfit where there is none to show, saying why.
+    """
+    host = prepare_state(settings)
+    revision, files = read_platform(settings, settings.platform_branch)
+    spec = f"projects/{project_name}.yaml"
+    wanted = {path: text for path, text in files.files.items() if path in (PLATFORM_FILE, spec)}
+    secrets = SecretBox(settings.keys, Masker())
+    desired = preview_desired(
+        open_mirrors(settings, secrets=secrets, folder=settings.state / "preview"),
+        (revision, replace(files, files=wanted)),
+        {},
+        instance=host.instance,
+        holders={},
+        secrets=secrets,
+        base_name=BASE_NAMES[settings.bases],
+    )
+    project = desired.find(project_name)
+    if project is None:
+        names = ", ".join(Path(path).stem for path in sorted(files.files) if path != PLATFORM_FILE) or "none yet"
+        problems = " ".join(str(each) for each in desired.diagnostics)
+        raise HostUnfit(
+            problems or f"{revision} has no {spec}", expected="" if problems else f"one of: {names}", remedy=""
+        )
+    if project.source_problem is not None:
+        raise HostUnfit(project.source_problem.message)
+    if project.dockerfile is None or project.dockerfile.text is None:
+        path = project.dockerfile.path if project.dockerfile else spec
+        raise HostUnfit(f"{project_name} is built with {path} of its own repository: it is yours already")
+    return project.dockerfile
 
 
 def app_output(settings: Settings, project_name: str, *, tail: int, follow: bool) -> Iterator[tuple[str, float, bytes]]:

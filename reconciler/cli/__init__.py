@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli import check, credentials, follow, past, run, secrets, show
+from reconciler.cli import check, credentials, detect, eject, follow, past, run, secrets, show
 from reconciler.demo.commands import demo
 from reconciler.errors import GitsteadError
 from reconciler.host.commands import base_image, doctor
@@ -56,6 +56,8 @@ for command in (
     follow.logs,
     check.validate,
     check.plan,
+    detect.detect,
+    eject.eject,
     credentials.deploy_key,
     credentials.credentials,
     secrets.key,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from reconciler.adapters.git_platform import PlatformFiles
 from reconciler.adapters.git_repository import Mirrors
+from reconciler.desired.base_names import BaseName, own_base
 from reconciler.desired.resolution import desired_project
 from reconciler.desired.validation import SpecCache
 from reconciler.loop.access import permissions_of
@@ -20,15 +21,16 @@ from reconciler.model.spec import ProjectSpec
 
 def preview_desired(
     mirrors: Mirrors,
-    files: PlatformFiles,
+    platform: tuple[str, PlatformFiles],
     good: Files,
     *,
-    revision: str,
     instance: str,
     holders: Mapping[str, str],
     secrets: Secrets,
+    base_name: BaseName = own_base,
 ) -> Desired:
-    """Desired state with `files` as the platform, and the app repositories as they are now."""
+    """Desired state with `platform` (revision and texts), and the app repositories as they are now."""
+    revision, files = platform
     checked = check_platform(files, good, revision=revision, holders=holders, cache=SpecCache())
     mirrors.permit(permissions_of(checked.platform, checked.specs))
     branches: dict[str, frozenset[str]] = {}
@@ -42,7 +44,9 @@ def preview_desired(
         sha = state.branches.get(spec.source.branch, "")
         if not sha:
             return desired_project(spec, None, source_problem=problem)
-        return read_project(mirrors, spec, sha, instance=instance, problem=problem, secrets=secrets)
+        return read_project(
+            mirrors, spec, sha, instance=instance, problem=problem, secrets=secrets, base_name=base_name
+        )
 
     return Desired(
         revision=revision,

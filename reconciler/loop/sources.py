@@ -14,7 +14,7 @@ from typing import Protocol
 from reconciler.adapters.git_platform import PlatformFiles
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.adapters.git_source import RepositoryState, SourceState
-from reconciler.desired.base_names import own_base
+from reconciler.desired.base_names import BaseName, own_base
 from reconciler.desired.detection import detect, unrecognised
 from reconciler.desired.detection.manifests import read_texts
 from reconciler.desired.dockerfiles import dockerfile_for
@@ -86,9 +86,10 @@ class Sources:
         instance: str,
         ask: Callable[[str], None],
         secrets: Secrets,
+        base_name: BaseName = own_base,
     ) -> None:
         self._mirrors, self._good, self._platform = mirrors, good, platform
-        self._instance, self._ask, self._secrets = instance, ask, secrets
+        self._instance, self._ask, self._secrets, self._base_name = instance, ask, secrets, base_name
         self._lock = threading.Lock()
         self._states: dict[str, RepositoryState] = {}
         self._wanted: dict[str, frozenset[str]] = {platform[0]: frozenset({platform[1]})}
@@ -240,7 +241,13 @@ class Sources:
             project = kept[3]
         elif sha:
             project = read_project(
-                self._mirrors, spec, sha, instance=self._instance, problem=problem, secrets=self._secrets
+                self._mirrors,
+                spec,
+                sha,
+                instance=self._instance,
+                problem=problem,
+                secrets=self._secrets,
+                base_name=self._base_name,
             )
         else:
             project = desired_project(spec, None, source_problem=problem)
@@ -312,9 +319,19 @@ def _as_watched(mirrors: Mirrors, spec: ProjectSpec, commit: Commit) -> Commit:
 
 
 def read_project(
-    mirrors: Mirrors, spec: ProjectSpec, sha: str, *, instance: str, problem: SourceProblem | None, secrets: Secrets
+    mirrors: Mirrors,
+    spec: ProjectSpec,
+    sha: str,
+    *,
+    instance: str,
+    problem: SourceProblem | None,
+    secrets: Secrets,
+    base_name: BaseName = own_base,
 ) -> DesiredProject:
-    """The project at one commit of its app repository; what cannot be used becomes its problem."""
+    """The project at one commit of its app repository; what cannot be used becomes its problem.
+
+    `base_name` gives the images that generated Dockerfiles begin from.
+    """
     marks = marks_of(spec, secrets)
     if isinstance(marks, SourceProblem):
         return desired_project(spec, None, source_problem=marks)
@@ -332,7 +349,7 @@ def read_project(
         unknown = unrecognised(spec, detection, is_empty=not files.listing)
         return desired_project(spec, commit, unknown, source_problem=problem, marks=marks, detection=detection)
     dockerfile = dockerfile_for(
-        spec, files, chosen, repo_dockerfile=own, base_name=own_base, cache_id=f"{instance}-{spec.name}"
+        spec, files, chosen, repo_dockerfile=own, base_name=base_name, cache_id=f"{instance}-{spec.name}"
     )
     return desired_project(spec, commit, dockerfile, source_problem=problem, marks=marks, detection=detection)
 

@@ -80,3 +80,10 @@ def test_a_wrong_variable_is_refused_with_name_and_value() -> None:
 def test_a_named_host_file_that_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(HostUnfit, match=r"nowhere\.yaml"):
         load_settings({}, host_file=tmp_path / "nowhere.yaml")
+
+
+def test_where_base_images_come_from_is_one_of_two_words(tmp_path: Path) -> None:
+    assert load_settings({}, host_file=host_file(tmp_path, "bases: registry\n")).bases == "registry"
+    assert load_settings({"GITSTEAD_BASES": "own"}).bases == "own"
+    with pytest.raises(HostUnfit, match=r"GITSTEAD_BASES: bases is 'elsewhere': expected one of own, registry"):
+        load_settings({"GITSTEAD_BASES": "elsewhere"})
