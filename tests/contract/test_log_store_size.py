@@ -12,7 +12,7 @@ TRIES = 3
 
 
 def test_a_million_lines_stay_within_their_bounds() -> None:
-    """In a process of its own that no coverage slows down. A busy machine may spoil a ratio of times, so it has tries."""
+    """In a process of its own that no coverage slows down; it has tries, since a busy machine may spoil a ratio."""
     bench = [sys.executable, "-m", "bench", "--only", "logs", "--quick"]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
     for _ in range(TRIES):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.adapters.process_marks import marked_pids
+from reconciler.history.logs import LogReader
 from reconciler.model.release import Deployment
 from tests.engine_support import import_tiny_image, second_engine
 from tests.inside_support import inside
@@ -63,6 +64,17 @@ def nothing_is_left(platform: Platform, name: str, words: str) -> None:
     wait_for(lambda: not running(words) and not builders(platform, name), "its processes are gone", timeout_s=PROMPT_S)
     wait_for(lambda: not list((platform.state / "builds").glob(f"{name}-*")), "its checkout is gone", timeout_s=5)
     assert platform.containers(name) == [platform.live(name)]
+
+
+def log_is_sealed(platform: Platform, name: str, number: int) -> None:
+    """The log that a killed reconciler left: closed, with a last line that says so, and no step at work."""
+    logs = LogReader(platform.state / "state/logs.db")
+    assert logs.is_closed(name, number)
+    lines = logs.read(name, number)
+    assert lines[0].text.startswith(f"Building {name} d{number}")
+    assert lines[-1].text == "[the reconciler ended here]"
+    assert [row.step.outcome for row in logs.steps(name, number)][-1] == "failed"
+    logs.close()
 
 
 def by_deadline(platform: Platform) -> None:
@@ -121,6 +133,7 @@ def test_a_build_that_dies_with_the_reconciler_is_settled_at_the_next_start(plat
     platform.answers("shop", "v2")
     found = ended(platform, "shop", number)
     assert (found.state, found.reason) == ("interrupted", "Interrupted")
+    log_is_sealed(platform, "shop", number)
     assert "Interrupted" not in platform.healthy("shop").headline
     assert not list((platform.state / "builds").iterdir())
     assert not builders(platform, "shop")
