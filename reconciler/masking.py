@@ -168,6 +168,7 @@ def forms(secret: str) -> frozenset[str]:
 
 def _spellings(value: str) -> Iterator[str]:
     yield value
+    yield repr(value)[1:-1]
     yield from _base64(value.encode("utf-8", "surrogateescape"))
     for quoted in (quote(value, safe="", errors="replace"), quote(value, errors="replace"), _plus(value)):
         yield quoted

@@ -310,12 +310,13 @@ class Platform:
         path = self.folder / "up.log"
         return path.read_text() if path.exists() else ""
 
-    def cli(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def cli(self, *words: str, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """One `gitstead` command on this platform."""
         done = subprocess.run(
             [sys.executable, "-m", "reconciler", *words],
             env=self.environment(),
             capture_output=True,
+            input=stdin,
             text=True,
             cwd=self.folder,
         )

@@ -66,7 +66,8 @@ def reseal(settings: Settings, path: Path, recipients: tuple[str, ...]) -> None:
     done = reseal_folder(settings, path, recipients=recipients)
     for each in done:
         click.echo(f"{each.place} {each.kind} {each.key} of {each.project}")
-    click.echo(f"{len(done)} values sealed anew: commit them." if done else "There is no sealed value here.")
+    count = "1 value" if len(done) == 1 else f"{len(done)} values"
+    click.echo(f"{count} sealed anew: commit the change." if done else "There is no sealed value here.")
 
 
 def _value() -> str:

@@ -225,7 +225,7 @@ def test_reseal_puts_new_texts_in_the_place_of_the_old_and_touches_nothing_else(
         "projects/blog.yaml:7:{} run-secret TWO of blog".format(before[0].splitlines()[6].index('"') + 1),
         "projects/blog.yaml:11:16 build-secret THREE of blog",
         "projects/blog.yaml:12:11 build-secret FOUR of blog",
-        "5 values sealed anew: commit them.",
+        "5 values sealed anew: commit the change.",
     ]
     identity = state / "keys" / "identity"
     identity.write_text("\n".join(identity.read_text().splitlines()[:2]) + "\n")
