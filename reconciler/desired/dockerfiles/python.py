@@ -36,7 +36,7 @@ _PIP = ("pip", "install", "--disable-pip-version-check", "--root-user-action=ign
 def python(source: Source) -> Text:
     """Build stage with /venv, final stage with the source. Raises `Unbuildable` where nothing would start it."""
     command = source.command
-    source.require_command("a program that could be started (main.py, app.py or a framework's app object)")
+    source.require_command("program that could be started (main.py, app.py or a framework's app object)")
     base = source.base("python")
     build = source.head(base, builder=source.base("python-build"))
     system = source.packages()
