@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from reconciler.adapters import source_folder
-from reconciler.adapters.source_folder import list_folder, read_text
+from reconciler.adapters.source_folder import LONGEST_TEXT, MOST_FILES, list_folder, read_text
 from reconciler.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,13 +112,16 @@ def test_nothing_is_written_where_nothing_was_asked_for(detect: Detect, tmp_path
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["app", "index.html"]
 
 
-def test_a_folder_with_more_files_than_are_looked_at_says_so(
-    detect: Detect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_of_a_folder_with_too_many_files_the_nearest_are_looked_at_and_that_is_said(
+    detect: Detect, tmp_path: Path
 ) -> None:
-    app = put(tmp_path / "app", index_html="x", a__b_txt="", a__c_txt="")
-    monkeypatch.setattr(source_folder, "MOST_FILES", 2)
-    assert list_folder(app) == (frozenset({"index.html", "a/b.txt"}), True)
-    assert "hint: only the nearest" in detect(str(app)).stdout
+    app = put(tmp_path / "app", index_html="x", a__b_txt="")
+    for number in range(MOST_FILES):
+        (app / "a" / f"{number}").touch()
+    listing, is_cut = list_folder(app)
+    assert (len(listing), is_cut) == (MOST_FILES, True)
+    assert "index.html" in listing
+    assert f"hint: only the nearest {MOST_FILES} files were looked at" in detect(str(app)).stdout
 
 
 def test_links_packages_and_what_is_no_file_are_left_out(tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ def test_links_packages_and_what_is_no_file_are_left_out(tmp_path: Path) -> None
 def test_only_ordinary_texts_are_read(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("ü")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    (tmp_path / "long").write_bytes(b"x" * (source_folder.LONGEST_TEXT + 1))
+    (tmp_path / "long").write_bytes(b"x" * (LONGEST_TEXT + 1))
     assert read_text(tmp_path, "text") == "ü"
     for name in ("bytes", "long", "missing"):
         assert read_text(tmp_path, name) is None

@@ -98,12 +98,13 @@ def _common(tree: Tree, manifests: list[str]) -> _Python:
     if locks:
         source, manager = locks[0]
     else:
-        source = next((name for name in _MANIFESTS if name in manifests), "")
-        manager = {"": "", "Pipfile": "pipenv"}.get(source, "pip")
+        source = next((name for name in manifests if name != "setup.cfg"), "")
+        manager = {"": "", "Pipfile": "pipenv"}.get(source, "poetry" if _is_poetry_s(tree, source) else "pip")
     notes = [f"{other} is not used beside {source}: remove one." for other, _ in locks[1:]]
-    if manager == "pipenv" and not locks:
-        notes.append("Pipfile.lock is missing: each build may install other versions.")
-    if not manifests:
+    if manager in ("pipenv", "poetry") and not locks:
+        lock = "Pipfile.lock" if manager == "pipenv" else "poetry.lock"
+        notes.append(f"{lock} is missing: each build may install other versions.")
+    if not source:
         notes.append("Nothing says what to install: add requirements.txt where the app needs packages.")
     return _Python(
         tree,
@@ -113,6 +114,12 @@ def _common(tree: Tree, manifests: list[str]) -> _Python:
         (f"{manager} installs by {source}",) if source else (),
         (*notes, *version.notes),
     )
+
+
+def _is_poetry_s(tree: Tree, source: str) -> bool:
+    """Whether only Poetry can read what the manifest asks for."""
+    pyproject = tree.parsed("pyproject.toml")
+    return source == "pyproject.toml" and bool(dig(pyproject, "tool", "poetry")) and not dig(pyproject, "project")
 
 
 def _needs(tree: Tree) -> frozenset[str]:

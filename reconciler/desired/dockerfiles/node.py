@@ -43,7 +43,14 @@ def node(source: Source) -> Text:
         "",
         "FROM ${BASE}",
         source.packages(),
-        source.environment(NODE_ENV="production", HOME="/tmp", HOSTNAME="0.0.0.0", PATH="/app/node_modules/.bin:$PATH"),  # noqa: S104, S108
+        source.environment(
+            NODE_ENV="production",
+            HOME="/tmp",  # noqa: S108
+            HOSTNAME="0.0.0.0",  # noqa: S104
+            PATH="/app/node_modules/.bin:$PATH",
+            # Astro's server listens to its own machine alone where nothing else is said.
+            **({"HOST": "0.0.0.0"} if source.detected.framework == "Astro" else {}),  # noqa: S104
+        ),
         "WORKDIR /app",
         _final_files(source),
         source.foot(["node", "server.js"] if _is_standalone(source) else source.command),
