@@ -339,7 +339,7 @@ def read_project(
         state = mirrors.source_state(spec.source.repo, sha, spec.source.path)
         commit = _as_watched(mirrors, spec, state.commit)
         files = _files_of(state)
-        detection = detect(files, wanted=spec.build.type, dockerfile=spec.build.dockerfile)
+        detection = detect(files, wanted=spec.build.type, dockerfile=spec.build.dockerfile, within=spec.source.path)
         chosen = detection.chosen
         own = state.read_text(spec.build.dockerfile) if chosen and chosen.type == "dockerfile" else None
     except GitsteadError as error:

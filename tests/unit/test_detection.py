@@ -145,7 +145,7 @@ def test_a_word_with_a_space_is_shown_as_one() -> None:
 
 
 def problem(files: SourceFiles, wanted: BuildType = "auto", path: str = ".") -> SourceProblem:
-    found = unrecognised(spec(wanted, path=path), detect(files, wanted=wanted), is_empty=not files.listing)
+    found = unrecognised(spec(wanted, path=path), detect(files, wanted=wanted, within=path), is_empty=not files.listing)
     assert found.reason is Reason.SOURCE_UNUSABLE
     return found
 
@@ -159,7 +159,7 @@ def test_nothing_recognised_says_what_was_looked_for_and_what_to_do() -> None:
 def test_nothing_recognised_names_the_folders_of_a_monorepo() -> None:
     text = problem(tree({}, "services/blog/go.mod", "services/shop/package.json"), path="all").message
     assert "folder all" in text
-    assert "services/blog (go.mod), services/shop (package.json); to build one, set source.path: services/blog" in text
+    assert "all/services/blog (go.mod), all/services/shop (package.json); to build one, set source.path: all/s" in text
 
 
 def test_no_ground_for_the_type_of_the_spec_says_so() -> None:

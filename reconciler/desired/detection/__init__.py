@@ -30,10 +30,13 @@ _JAR = "Procfile names a jar, which is started by itself: options of Java belong
 _LOOKED_FOR = "a Dockerfile, index.html, package.json, requirements.txt, pyproject.toml, go.mod, Cargo.toml, pom.xml, "
 
 
-def detect(files: SourceFiles, *, wanted: BuildType = "auto", dockerfile: str = "Dockerfile") -> Detection:
+def detect(
+    files: SourceFiles, *, wanted: BuildType = "auto", dockerfile: str = "Dockerfile", within: str = "."
+) -> Detection:
     """What the tree is; with a `wanted` type what is known of it as that type, `chosen` None where nothing is.
 
     `dockerfile` is the path at which a Dockerfile of the repository's own is looked for; it wins under auto.
+    `within` is the folder of the repository in which the files lie, for hints alone.
     """
     tree = Tree(files)
     hints = (*tree.complaints, *folders.other_dockerfiles(tree, dockerfile))
@@ -47,12 +50,12 @@ def detect(files: SourceFiles, *, wanted: BuildType = "auto", dockerfile: str = 
     if wanted == "auto" and dockerfile in tree.listing:
         found.insert(0, _own(tree, dockerfile))
     if not found:
-        elsewhere = folders.project_folders(tree, beside=False)
+        elsewhere = folders.project_folders(tree, beside=False, within=within)
         return Detection(hints=(*hints, *folders.unknown_kinds(tree), *_sentence(elsewhere)))
     chosen, *others = found
     if wanted != "auto":
         return Detection(chosen, hints=hints)
-    elsewhere = "" if chosen.type == "dockerfile" else folders.project_folders(tree, beside=True)
+    elsewhere = "" if chosen.type == "dockerfile" else folders.project_folders(tree, beside=True, within=within)
     return Detection(_doubted(chosen, others), tuple(others), (*hints, *_sentence(elsewhere)))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from reconciler.desired.detection.manifests import MARKS
+from reconciler.desired.detection.manifests import MARKS, shown
 from reconciler.desired.detection.tree import Tree
 
 MOST_SHOWN = 8
@@ -52,18 +52,20 @@ def marked_folders(tree: Tree) -> tuple[tuple[str, str], ...]:
     return tuple(found.items())
 
 
-def project_folders(tree: Tree, *, beside: bool) -> str:
+def project_folders(tree: Tree, *, beside: bool, within: str = ".") -> str:
     """A sentence that names folders that `source.path` could choose; "" where there are none.
 
-    `beside` a project at the top, its own packages and folders of pages are left out.
+    `beside` a project at the top, its own packages and folders of pages are left out. `within` is what
+    `source.path` says now.
     """
     parts = {each for name, inner in _ONE_PROJECT.items() if name in tree.top for each in inner} | _PARTS
     folders = [(folder, name) for folder, name in marked_folders(tree) if not (beside and name in parts)]
     if not folders:
         return ""
-    shown = ", ".join(f"{folder} ({name})" for folder, name in folders[:MOST_SHOWN])
+    above = "" if within == "." else f"{shown(within)}/"
+    named = ", ".join(f"{above}{folder} ({name})" for folder, name in folders[:MOST_SHOWN])
     rest = f" and {len(folders) - MOST_SHOWN} more" if len(folders) > MOST_SHOWN else ""
-    return f"Folders that look like projects: {shown}{rest}; to build one, set source.path: {folders[0][0]}"
+    return f"Folders that look like projects: {named}{rest}; to build one, set source.path: {above}{folders[0][0]}"
 
 
 def unknown_kinds(tree: Tree) -> tuple[str, ...]:
