@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from reconciler.adapters.git_repository import Mirrors
-from reconciler.adapters.secret_box import SecretBox
+from reconciler.adapters.secret_box import SecretBox, ensure_keys, recipients_of, seal
 from reconciler.loop.sources import Files, Sources
 from reconciler.masking import Masker
+from reconciler.model.condition import Reason
 from tests.git_servers import Source
 
 PLATFORM = "apiVersion: gitstead/v1\nkind: Platform\ndomain: localhost\n"
@@ -36,6 +39,7 @@ class Kept:
 
 
 def sources_of(folder: Path, platform: Source, good: Kept) -> Sources:
+    """`folder / "keys"` is where its keys are."""
     mirrors = Mirrors(folder / "mirrors", local_paths=(str(folder),), known_hosts=folder / "none", timeout_s=5.0)
     made = Sources(
         mirrors,
@@ -84,3 +88,60 @@ def test_who_has_a_domain_keeps_it_also_after_a_start_that_did_not_know(tmp_path
     assert [each.name for each in sources.desired({}).projects] == ["alpha"]
     held = {"shop.example.com": "zeta"}
     assert "zeta" in [each.name for each in sources.desired(held).projects]
+
+
+def sealed_in(keys: Path, value: str, kind: str = "run-secret") -> str:
+    return seal(value, kind=kind, project="app", key="DB", recipients=recipients_of(keys)[:1])
+
+
+def test_a_sealed_value_is_known_by_its_mark_and_the_same_sealed_anew_is_no_change(tmp_path: Path) -> None:
+    app, platform, keys = Source(tmp_path), Source(tmp_path, "platform"), tmp_path / "keys"
+    app.push({"index.html": "1"})
+    ensure_keys(keys)
+    sources = sources_of(tmp_path, platform, Kept())
+
+    def found(value: str) -> tuple[str, str]:
+        more = f"run: {{secrets: {{DB: {sealed_in(keys, value)}}}}}\n"
+        platform.push({"platform.yaml": PLATFORM, "projects/app.yaml": SPEC.format(repo=app.bare, more=more)})
+        sources.refresh(str(platform.bare))
+        [project] = sources.desired({}).projects
+        assert project.source_problem is None
+        assert value not in repr(project)
+        return project.config_digest, dict(project.config)["run.secrets.DB"]
+
+    first, again, other = found("hunter22"), found("hunter22"), found("hunter23")
+    assert first == again
+    assert first[0] != other[0]
+    assert first[1] != other[1]
+
+
+@pytest.mark.parametrize("place", ["run", "build"])
+def test_a_value_that_cannot_be_opened_is_a_problem_with_its_line_until_the_key_is_back(
+    tmp_path: Path, place: str
+) -> None:
+    app, platform, keys = Source(tmp_path), Source(tmp_path, "platform"), tmp_path / "keys"
+    app.push({"index.html": "1"})
+    ensure_keys(keys)
+    text = sealed_in(keys, "hunter22", f"{place}-secret")
+    spec = f"apiVersion: gitstead/v1\nkind: Project\nsource: {{repo: {app.bare}}}\n"
+    spec += (
+        f"run: {{secrets: {{DB: {text}}}}}\n"
+        if place == "run"
+        else f"build: {{type: static, secrets: {{DB: {text}}}}}\n"
+    )
+    platform.push({"platform.yaml": PLATFORM, "projects/app.yaml": spec})
+    kept = (keys / "identity").read_bytes()
+    (keys / "identity").unlink()
+    sources = sources_of(tmp_path, platform, Kept())
+    [project] = sources.desired({}).projects
+    assert project.source_problem is not None
+    assert project.source_problem.reason is Reason.SECRET_UNREADABLE
+    assert (
+        f"projects/app.yaml:4:{spec.splitlines()[3].index('age:') + 1} {place}-secret DB of app cannot be opened"
+        in (project.source_problem.message)
+    )
+    assert (project.commit, project.config_digest, project.dockerfile) == (None, "", None), "nothing can be deployed"
+    assert sources.desired({}) is sources.desired({})
+    (keys / "identity").write_bytes(kept)
+    [project] = sources.desired({}).projects
+    assert (project.source_problem, bool(project.config_digest)) == (None, True)

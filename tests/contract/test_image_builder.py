@@ -130,6 +130,49 @@ def test_the_same_input_gives_the_same_image_out_of_the_cache(instance: str, con
     assert [step.outcome for step in second.steps.values() if "RUN echo" in step.name] == ["cached"]
 
 
+def test_build_secrets_reach_their_step_and_nothing_else(
+    instance: str, context: Path, image: str, tmp_path: Path
+) -> None:
+    values = {"npm-token.1": f"a b\n{nonce()}\n", "DB": nonce(), "unused": nonce()}
+    folder, seen, sink = tmp_path / 'with,comma and "quotes"', [], Lines()
+    dockerfile = (
+        f"FROM {image}\nRUN echo {nonce()}\n"
+        "RUN --mount=type=secret,id=npm-token.1 --mount=type=secret,id=DB"
+        " cat /run/secrets/npm-token.1 /run/secrets/DB && echo && ls /run/secrets; sleep 0.5\n"
+    )
+    watching = threading.Event()
+
+    def watch() -> None:
+        while not watching.wait(0.02):
+            seen.extend(path.stat().st_mode & 0o777 for path in folder.glob("*/*"))
+            assert not any(processes_with(value.strip()) for value in values.values())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    builder = ImageBuilder(None, secrets_folder=folder)
+    builder.build(request(context, instance, dockerfile, secrets=values), sink)
+    watching.set()
+    watcher.join()
+    out = "\n".join(sink.texts("stdout"))
+    assert f"{values['npm-token.1']}{values['DB']}" in out
+    assert "unused" not in out
+    assert set(seen) == {0o600}
+    assert list(folder.iterdir()) == []
+    name = f"gs-{instance}-blog:1"
+    told = docker("history", "--no-trunc", name) + docker("image", "inspect", name)
+    assert not any(value.strip() in told for value in values.values())
+    assert repr(values["DB"]) not in repr(request(context, instance, dockerfile, secrets=values))
+
+
+def test_what_a_killed_build_left_of_its_secrets_is_swept(tmp_path: Path, instance: str) -> None:
+    (tmp_path / "secrets" / "tmpabc").mkdir(parents=True)
+    (tmp_path / "secrets" / "tmpabc" / "0").write_text("hunter22")
+    builder = ImageBuilder(None, secrets_folder=tmp_path / "secrets")
+    builder.sweep(instance)
+    builder.sweep(instance)
+    assert not (tmp_path / "secrets").exists()
+
+
 def test_every_line_has_its_stream_step_and_time(instance: str, context: Path, image: str) -> None:
     began, sink = time.time(), Lines()
     script = (
@@ -313,13 +356,17 @@ def test_a_flood_of_output_fails_no_build(instance: str, context: Path) -> None:
     """An engine with high log limits stops reporting in a flood; the build is asked for once more."""
     limits = {"BUILDKIT_STEP_LOG_MAX_SIZE": "10000000", "BUILDKIT_STEP_LOG_MAX_SPEED": "10000000"}
     with second_engine(limits) as second, tiny_image(host=second.url) as image:
-        flood = f"RUN yes {nonce() * 4} | head -n 150000\n"
+        flood, another = (f"RUN yes {nonce() * 4} | head -n 150000\n" for _ in range(2))
         sink = Lines()
         builder = ImageBuilder(second.url)
         assert builder.build(request(context, instance, f"FROM {image}\n{flood}RUN echo after\n"), sink)
         assert len(sink.texts("stdout")) > 5_000
-        with pytest.raises(BuildFailed, match=r'build step 3/3 ".*exit 7" failed: reason \(exit code 7\)'):
-            builder.build(request(context, instance, f"FROM {image}\n{flood}RUN echo reason; exit 7\n"), Lines())
+        assert any("output is missing here" in text for text in sink.texts("system"))
+        assert [step.clipped for name, step in sink.steps.items() if "yes" in name] == [True]
+        assert {step.outcome for step in sink.steps.values()} <= {"done", "cached"}
+        with pytest.raises(BuildFailed, match=r'build step 3/3 ".*exit 7" failed: reason \(exit code 7\)') as caught:
+            builder.build(request(context, instance, f"FROM {image}\n{another}RUN echo reason; exit 7\n"), Lines())
+        assert "Its log has gaps" in caught.value.remedy
 
 
 def test_proxies_of_the_host_reach_the_steps_and_stay_out_of_argv_and_image(

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from reconciler.adapters.build_progress import BuildProgress, Line, Told, is_instruction
+from reconciler.adapters.processes import LINE_LIMIT
+from reconciler.masking import Masker
 from reconciler.model.effects import BuildStep
 
 T0 = "2026-11-24T08:00:00.123456789Z"
@@ -116,6 +118,12 @@ def test_a_step_that_the_engine_lost_track_of_has_gaps() -> None:
     progress = BuildProgress()
     tell(progress, {"vertexes": [vertex(started=T0)]}, *(b"{}" for _ in range(1001)))
     assert list(progress.finish(now=9.0)) == [BuildStep(STEP, pytest.approx(T0_S), 9.0, "failed", clipped=True)]
+    split = BuildProgress()
+    full = {"vertexes": [vertex(started=T0, completed=T1)], "logs": [log("x" * 600_000)]}
+    tell(split, full, *(b"{}" for _ in range(1001)))
+    assert steps_of(split.finish(now=9.0)) == [
+        BuildStep(STEP, pytest.approx(T0_S), pytest.approx(T1_S), "done", clipped=True)
+    ]
 
 
 def test_a_character_that_is_cut_by_a_report_is_whole_again() -> None:
@@ -164,7 +172,7 @@ def test_output_that_the_engine_clipped_is_told_once_in_its_place_with_what_to_d
     assert lines[2].step == STEP
     assert lines[2].text == (
         "[output of this step is missing here: the engine's log limit 200KiB/s reached; "
-        "gitstead doctor --fix raises the engine's limits on the output of builds]"
+        "gitstead doctor --fix sets the engine's limits on the output of builds]"
     )
     told = tell(progress, {"vertexes": [vertex(started=T0, completed=T1)]})
     assert [step.clipped for step in steps_of(told)] == [True]
@@ -262,3 +270,51 @@ def test_an_engine_that_lost_track_is_noticed() -> None:
     failed = BuildProgress()
     feed(failed, *(b"{}" for _ in range(1001)), {"vertexes": [vertex(started=T0, completed=T1, error="exit code: 1")]})
     assert not failed.lost_track, "a step that is known to have failed is the answer"
+
+
+# ---- secrets ------------------------------------------------------------------------------------
+
+SECRET = "s3cr3t-0123456789-abcdef"
+
+
+def masked_progress() -> BuildProgress:
+    return BuildProgress(Masker([SECRET]))
+
+
+@pytest.mark.parametrize("before", [65536 - 24, 65536 - 23, 65536 - 12, 65536 - 1, 131072 - 5])
+def test_a_secret_that_the_limit_of_a_line_tears_shows_on_neither_side(before: int) -> None:
+    progress = masked_progress()
+    lines = feed(progress, {"vertexes": [vertex(started=T0)]}, {"logs": [log("x" * before + SECRET)]})
+    lines += lines_of(progress.finish(now=9.0))
+    kept = [Masker([SECRET]).mask(text) for text in texts(lines)[1:]]
+    assert set("".join(kept).replace("[masked]", "")) == {"x"}
+
+
+def test_letters_of_several_bytes_are_not_cut_by_the_limit_of_a_line() -> None:
+    progress = masked_progress()
+    lines = feed(progress, {"logs": [log("x" + "€" * 30000)]}) + lines_of(progress.finish(now=9.0))
+    assert "".join(texts(lines)) == "x" + "€" * 30000
+
+
+def test_a_reason_a_name_and_the_last_lines_are_masked_before_they_are_cut() -> None:
+    progress = masked_progress()
+    step = "[2/2] RUN " + "a" * 182 + SECRET
+    failing = vertex(step, started=T0, completed=T1, error=f"it died of {SECRET}")
+    lines = feed(
+        progress,
+        {"vertexes": [vertex(step, started=T0)]},
+        {"logs": [log("e" * 990 + SECRET + "\n", stream=2)]},
+        {"vertexes": [failing]},
+    )
+    lines += lines_of(progress.finish(now=9.0))
+    told = [line.step for line in lines] + [line.text for line in lines if line.stream == "system"]
+    said = " ".join([*told, progress.failure(1).what, progress.failure(1).hint, progress.current_step()])
+    assert "s3cr" not in said
+    assert "ERROR it died of [masked]" in said
+
+
+def test_what_buildx_itself_says_is_masked_also_where_a_pipe_broke_it() -> None:
+    progress = masked_progress()
+    pieces = [b"ERROR: " + b"x" * (LINE_LIMIT - 10) + SECRET[:5].encode(), SECRET[5:].encode() + b" is bad"]
+    lines = [line for piece in pieces for line in lines_of(progress.feed(piece, now=1.0))]
+    assert set("".join(texts(lines)).replace("[masked]", "")) <= set("ERROR: x is bad")

@@ -161,6 +161,19 @@ def test_a_status_reads_back_whole_and_is_written_only_when_it_changed(store: St
     assert store.queries.status("shop") is None
 
 
+def test_a_secret_that_is_spelled_like_a_word_of_ours_leaves_the_status_readable(tmp_path: Path) -> None:
+    store = make_store(tmp_path, masker=Masker(["project", "Healthy", "conditions", '", "', "null", "hunter22"]))
+    conditions = (Condition("Ready", "True", Reason.LIVE, "it printed hunter22"),)
+    told = replace(STATUS, conditions=conditions, last_error="hunter22 again", blocks=("hunter22",))
+    assert store.recorder.save_status(told)
+    read = store.queries.status(STATUS.project)
+    store.close()
+    assert read is not None
+    assert (read.project, read.health) == (STATUS.project, STATUS.health)
+    assert (read.last_error, read.blocks) == ("[masked] again", ("[masked]",))
+    assert read.conditions[0].message == "it printed [masked]"
+
+
 def test_statuses_are_known_unchanged_after_a_restart_too(tmp_path: Path) -> None:
     first = make_store(tmp_path)
     first.recorder.save_status(STATUS)

@@ -103,6 +103,17 @@ def test_the_config_digest_changes_with_each_run_setting_and_with_nothing_else()
     assert config_digest(spec.run) == config_digest(moved.run)
 
 
+def test_what_is_sealed_counts_by_its_mark_alone() -> None:
+    """Sealing the same value again changes the text and deploys nothing; another value does."""
+    run, again = RunSpec(secrets={"DB": "age:QUJD"}), RunSpec(secrets={"DB": "age:REVG"})
+    assert config_digest(run, {"DB": "0a1b2c3d"}) == config_digest(again, {"DB": "0a1b2c3d"})
+    digests = {config_digest(run, marks) for marks in ({"DB": "0a1b2c3d"}, {"DB": "0a1b2c3e"}, {"DC": "0a1b2c3d"}, {})}
+    assert len(digests) == 4
+    assert config_digest(RunSpec(), {}) == config_digest(RunSpec())
+    assert dict(config_view(run, {"DB": "0a1b2c3d"}))["run.secrets.DB"] == "(sealed, 0a1b2c3d)"
+    assert "QUJD" not in repr(config_view(run, {"DB": "0a1b2c3d"}))
+
+
 def test_the_config_view_is_what_people_wrote() -> None:
     assert config_view(resolve(FULL).run) == (
         ("run.port", "80"), ("run.memory", "1g"), ("run.cpus", "2"), ("run.pids", "64"),
