@@ -80,6 +80,7 @@ class BuildProgress:
         self._pieces = PieceMasker(self._masker)
         self._steps: dict[str, _Step] = {}
         self._completed: list[Mapping[str, Any]] = []
+        self._split: set[str] = set()
         self._report = bytearray()
         self._words: deque[str] = deque(maxlen=_LAST_LINES)
         self._failed: tuple[_Step, str] | None = None
@@ -111,18 +112,15 @@ class BuildProgress:
 
     def finish(self, *, now: float) -> Iterator[Told]:
         """What is left when the program has ended: lines without a newline at their end, steps broken off."""
+        if self.lost_track:
+            for digest, step in self._steps.items():
+                step.clipped = step.clipped or step.running or digest in self._split
         yield from self._end_completed()
         for step in self._steps.values():
             yield from self._flush(step)
-            step.clipped = step.clipped or (step.running and self.lost_track)
             if step.running and not step.is_internal:
                 step.running = False
                 yield step.told_as("failed", ended_at=now)
-
-    @property
-    def clipped(self) -> bool:
-        """Whether the engine left out a part of a step's output, at its log limit."""
-        return any(step.clipped for step in self._steps.values())
 
     @property
     def lost_track(self) -> bool:
@@ -157,7 +155,9 @@ class BuildProgress:
         for log in logs:
             yield from self._log(log)
         self._completed += (vertex for vertex in vertexes if vertex.get("completed"))
-        if sum(len(log.get("data") or "") for log in logs) < _SPLIT_FROM:
+        is_split = sum(len(log.get("data") or "") for log in logs) >= _SPLIT_FROM
+        self._split = {log.get("vertex", "") for log in logs} if is_split else set()
+        if not is_split:
             yield from self._end_completed()
 
     def _step(self, digest: str) -> _Step:

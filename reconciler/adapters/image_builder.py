@@ -17,7 +17,7 @@ from pathlib import Path
 from reconciler.adapters import processes
 from reconciler.adapters.build_orphans import end_orphans, marked
 from reconciler.adapters.build_progress import BuildProgress, Told, is_instruction
-from reconciler.adapters.build_reasons import title
+from reconciler.adapters.build_reasons import Failure, title
 from reconciler.adapters.processes import Cancellation
 from reconciler.adapters.secret_files import secret_options, sweep
 from reconciler.errors import BuildFailed, BuildHindered, EngineUnavailable, ProgramTimedOut
@@ -36,7 +36,10 @@ _PROXIES = tuple(f"{kind}_proxy" for kind in ("http", "https", "ftp", "no", "all
 # The docker driver loads what it builds by itself, so no --load; it costs 8 ms even then.
 _OPTIONS = ("--progress=rawjson", "--provenance=false", "--sbom=false", "--builder=default")
 
-_LOST_TRACK = "[the engine stopped reporting here, the build went on; asking it once more, what is done is cached]"
+_LOST_TRACK = (
+    "[output is missing here: the engine stopped reporting, while the build went on. It is asked for once more, "
+    f"what is done comes out of the cache; {CLIPPED_REMEDY}]"
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,10 @@ class Built:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """What the runs of one build share; `deadline` is of `time.monotonic`, `steps` are by name, as last told."""
+    """One run of a build; `deadline` is of `time.monotonic`.
+
+    `steps` are by name, as last told, `earlier` those of the run before.
+    """
 
     request: BuildRequest
     sink: LogSink
@@ -79,6 +85,7 @@ class _Attempt:
     deadline: float
     secret_options: Sequence[str]
     steps: dict[str, BuildStep] = field(default_factory=dict)
+    earlier: Mapping[str, BuildStep] = field(default_factory=dict)
 
     @property
     def id_file(self) -> Path:
@@ -131,11 +138,12 @@ class ImageBuilder:
             progress, status = self._run(attempt)
             if status != 0 and progress.lost_track and not cancellation.cancelled:
                 sink.write("system", _LOST_TRACK, at=time.time())
+                attempt = replace(attempt, steps={}, earlier=attempt.steps)
                 progress, status = self._run(attempt)
             if cancellation.cancelled:
                 raise BuildFailed(f"the build of {request.tag} was cancelled")
             if status != 0:
-                raise self._error(progress, status, request.job_id)
+                raise self._error(attempt, progress.failure(status))
             image_id = attempt.id_file.read_text().strip()
         if self._on_built is not None:
             self._on_built()
@@ -175,17 +183,16 @@ class ImageBuilder:
             _write(attempt, progress.finish(now=time.time()))
         return progress, finished.status
 
-    def _error(
-        self, progress: BuildProgress, status: int, job_id: str
-    ) -> BuildFailed | BuildHindered | EngineUnavailable:
-        failure = progress.failure(status)
+    def _error(self, attempt: _Attempt, failure: Failure) -> BuildFailed | BuildHindered | EngineUnavailable:
         if failure.engine_gone:
+            job_id = attempt.request.job_id
             end_orphans(job_id, self._docker_host)
             self._left_behind.add(job_id)
             return EngineUnavailable(
                 failure.what, expected="an engine that answers", remedy="It is built again by itself"
             )
-        hints = [failure.hint, f"Its log has gaps: {CLIPPED_REMEDY}" if progress.clipped else ""]
+        has_gaps = any(step.clipped for step in attempt.steps.values())
+        hints = [failure.hint, f"Its log has gaps: {CLIPPED_REMEDY}" if has_gaps else ""]
         kind = BuildHindered if failure.retryable else BuildFailed
         return kind(failure.what, remedy=". ".join(hint for hint in hints if hint))
 
@@ -219,7 +226,7 @@ def _options(request: BuildRequest, id_file: Path, env: Mapping[str, str]) -> Se
 def _write(attempt: _Attempt, told: Iterable[Told]) -> None:
     for each in told:
         if isinstance(each, BuildStep):
-            step = _over_all_runs(attempt.steps.get(each.name), each)
+            step = _over_all_runs(attempt.earlier.get(each.name), each)
             attempt.steps[each.name] = step
             attempt.sink.step(step)
         else:

@@ -23,7 +23,7 @@ from reconciler.model.operation import (
 Stream = Literal["stdout", "stderr", "system"]
 StepOutcome = Literal["", "done", "cached", "failed"]
 
-CLIPPED_REMEDY = "gitstead doctor --fix raises the engine's limits on the output of builds"
+CLIPPED_REMEDY = "gitstead doctor --fix sets the engine's limits on the output of builds"
 """What to do where an engine left out a part of a step's output."""
 
 

@@ -119,5 +119,5 @@ def test_what_a_stock_engine_leaves_out_is_told_in_its_place_with_the_remedy(
         assert lines[said].stream == "system"
         with pytest.raises(BuildFailed, match=r'flood.sh" failed: .*exit code 3') as caught:
             build.run(image, "cat /lines; exit 3\n")
-        assert "Its log has gaps: gitstead doctor --fix raises" in caught.value.remedy
+        assert "Its log has gaps: gitstead doctor --fix sets" in caught.value.remedy
         build.close()
