@@ -16,6 +16,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import shlex
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -88,7 +89,7 @@ class SecretBox:
             raise SecretUnreadable(
                 f"{place} was sealed as {found.kind} {_shown(found.key)} of {_shown(found.project)}",
                 expected="a value sealed for this place",
-                remedy=f"gitstead seal {project} {key} --kind {kind}",
+                remedy=f"gitstead seal {shlex.quote(project)} {key} --kind {kind}",
             )
         return found.value
 

@@ -45,12 +45,15 @@ def key(settings: Settings, *, rotate: bool) -> None:
 )
 @click.pass_obj
 def seal(settings: Settings, project: str, key_name: str, kind: str, recipients: tuple[str, ...]) -> None:
-    """Seal a value for KEY of PROJECT (* for a credential of all projects); it is read from standard input.
+    """Seal a value for KEY of PROJECT ("*" = of all, as for a credential); it is read from standard input.
 
     One newline at its end is taken off.
     """
-    if project != "*" and not PROJECT_NAME.match(project):
-        raise SpecInvalid(f'"{project}" is no name of a project', expected="a name such as blog, or *")
+    if project != "*" and (kind == "credential" or not PROJECT_NAME.match(project)):
+        raise SpecInvalid(
+            f'"{project}" is no project that a {kind} is sealed for',
+            expected='"*": credentials.<name>.projects says who may use it' if kind == "credential" else 'blog, or "*"',
+        )
     sealed = seal_value(settings, _value(), kind=kind, project=project, key=key_name, recipients=recipients)
     click.echo(sealed)
     place = PLACES[kind].format(project="<project>" if project == "*" else project, key=key_name, sealed='"age:…"')

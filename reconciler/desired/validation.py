@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from reconciler.desired import conflicts, credentials
-from reconciler.desired.documents import parse
+from reconciler.desired.documents import Document, parse
 from reconciler.desired.resolution import resolve_platform, resolve_project
 from reconciler.desired.run_view import looks_secret
 from reconciler.desired.scalars import shorten
@@ -243,17 +243,30 @@ def _check_project(project_name: str, path: str, file: SpecFile, platform: Platf
     problems = list(parsed.diagnostics)
     if parsed.document is not None:
         problems += check(parsed.document, "project")
+        problems = problems or _set_twice(parsed.document)
     told = tuple(replace(problem, project=project_name) for problem in problems)
     if parsed.document is None or problems or platform is None:
         return Checked(None, told, is_yaml=parsed.document is not None)
     return Checked(resolve_project(project_name, parsed.document, platform, blob=file.blob), (), is_yaml=True)
 
 
+def _set_twice(document: Document) -> list[Diagnostic]:
+    """Variables that are both in plain text and sealed, of a document that the schema accepts."""
+    run = document.value.get("run", {})
+    both = sorted(set(run.get("env", {})) & set(run.get("secrets", {})))
+    places = [document.keys[("run", "secrets", name)] for name in both]
+    return [
+        document.diagnostic(place, f"{name} is in run.env too: keep one of the two")
+        for name, place in zip(both, places, strict=True)
+    ]
+
+
 def _secrets_in_the_open(specs: tuple[ProjectSpec, ...]) -> list[Diagnostic]:
     return [
         Diagnostic(
             spec.locations[f"run.env.{key}"],
-            f"run.env.{key} sounds like a secret, and everyone who reads the repository reads it",
+            f"run.env.{key} sounds like a secret, and everyone who reads the repository reads it: "
+            f"gitstead seal {spec.name} {key} makes a sealed value for run.secrets",
             project=spec.name,
         )
         for spec in specs

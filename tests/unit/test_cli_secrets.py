@@ -51,12 +51,12 @@ def test_key_makes_the_first_key_and_prints_the_newest_alone(run: Run, state: Pa
     assert "AGE-SECRET-KEY" not in first.output + rotated.output
 
 
-@pytest.mark.parametrize("kind", ["run-secret", "build-secret", "credential"])
-def test_what_is_sealed_can_be_opened_in_its_place(run: Run, state: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "project"), [("run-secret", "blog"), ("build-secret", "*"), ("credential", "*")])
+def test_what_is_sealed_can_be_opened_in_its_place(run: Run, state: Path, kind: str, project: str) -> None:
     run("key")
-    done = run("seal", "blog", "DATABASE_URL", "--kind", kind, stdin="postgres://hunter22\n")
+    done = run("seal", project, "DATABASE_URL", "--kind", kind, stdin="postgres://hunter22\n")
     assert done.exit_code == 0
-    assert opened(state, done.stdout.strip(), kind, "blog", "DATABASE_URL") == "postgres://hunter22"
+    assert opened(state, done.stdout.strip(), kind, project, "DATABASE_URL") == "postgres://hunter22"
     assert "DATABASE_URL" in done.stderr
     assert "hunter22" not in done.output
 
@@ -114,7 +114,8 @@ def test_one_newline_at_the_end_is_taken_off_and_nothing_else(run: Run, state: P
         (("blog", "DB"), b"hunter\x0022", "a NUL"),
         (("blog", "DB"), b"hunter\xff22", "no UTF-8"),
         (("blog", "DB"), b"x" * 65537, "65537 bytes"),
-        (("Blog", "DB"), b"hunter22", '"Blog" is no name of a project'),
+        (("Blog", "DB"), b"hunter22", '"Blog" is no project'),
+        (("blog", "forge", "--kind", "credential"), b"hunter22", "credentials.<name>.projects"),
         (("blog", "DB", "--recipient", "ssh-ed25519 AAAA"), b"hunter22", "is no recipient"),
     ],
 )

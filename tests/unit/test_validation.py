@@ -392,6 +392,7 @@ def test_a_secret_in_plain_text_is_noted_and_not_printed() -> None:
     validation = validate(repository(blog="run: {env: {DB_PASSWORD: hunter2, MONKEY: x}}\n"))
     (note,) = validation.notes
     assert "run.env.DB_PASSWORD sounds like a secret" in str(note)
+    assert "gitstead seal blog DB_PASSWORD" in str(note)
     assert "hunter2" not in repr(note)
     assert len(validation.projects) == 1
 
@@ -495,3 +496,10 @@ def test_the_host_file_is_checked_by_the_same_means() -> None:
     assert any('"pool" is not a key of the host file. Did you mean "poll"?' in each for each in told)
     assert any("listen.http_port is 0" in each for each in told)
     assert any("ports" in each for each in told)
+
+
+def test_a_variable_is_in_plain_text_or_sealed_but_not_both() -> None:
+    assert of("run:\n  env: {A: x, B: x}\n  secrets: {B: age:QUJD, C: age:QUJD}\n") == [
+        "7:13 B is in run.env too: keep one of the two"
+    ]
+    assert of("run: {env: [], secrets: {A: age:QUJD}}\n") != []
