@@ -46,6 +46,7 @@ class DiskWatch:
         self._thread = threading.Thread(target=self._run, name="disk-watch", daemon=True)
         self._facts: EngineFacts | None = None
         self._disk: Disk | None = None
+        self._images = ""
         self._cache_pruned_at = 0.0
 
     # ---- read at each look --------------------------------------------------------------------
@@ -66,7 +67,7 @@ class DiskWatch:
         """One line for people."""
         lines = [str(each) for each in self.spaces()]
         if self._disk is not None:
-            lines.append(images_text(self._disk.layers, self._disk.ours))
+            lines.append(self._images)
             if self._disk.build_cache_limit_bytes:
                 cache = f"{shown(self._disk.build_cache_bytes)} of {shown(self._disk.build_cache_limit_bytes)}"
                 lines.append(f"build cache {cache}")
@@ -118,14 +119,16 @@ class DiskWatch:
         with self._lock:
             if self._facts is None:
                 self._facts = self._engine.facts()
-            limit = self._cache_limit(self._facts.id)
+            at, limit = self._clock(), self._cache_limit(self._facts.id)
             before = self._disk or Disk(0.0)
             cache = self._engine.build_cache_bytes() if limit and with_cache else before.build_cache_bytes
+            layers, ours = self._engine.layers(), self._engine.ours()
+            self._images = images_text(layers, ours)
             self._disk = replace(
                 before,
-                at=self._clock(),
-                layers=self._engine.layers(),
-                ours=self._engine.ours(),
+                at=at,
+                layers=layers,
+                ours=ours,
                 build_cache_bytes=cache,
                 build_cache_limit_bytes=limit,
                 cache_pruned_at=self._cache_pruned_at,

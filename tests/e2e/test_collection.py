@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine_support import second_engine
+from tests.engine_support import import_tiny_image, second_engine
 from tests.inside_support import inside
 from tests.platform_support import Platform, docker, wait_for
 
@@ -113,3 +113,24 @@ def test_below_the_floor_builds_wait_apps_go_on_and_it_goes_on_by_itself(monkeyp
         filler.unlink()
         platform.answers("shop", "v2", timeout_s=70)
         assert platform.healthy("shop").deployment == 2
+
+
+def test_the_build_cache_is_pruned_only_where_a_limit_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Once a day and at a start; what was used within the hour stays all the same."""
+    with second_engine() as engine, inside(engine, monkeypatch) as platform:
+        import_tiny_image("gs-aaaaaa-tiny:test", "aaaaaa", host=engine.url)
+        (tmp_path / "Dockerfile").write_text("FROM gs-aaaaaa-tiny:test\nRUN yes | head -c 9000000 > /a\n")
+        docker("buildx", "build", str(tmp_path))
+        docker("image", "prune", "--force")
+        platform.start()
+        platform.wait_started()
+        wait_for(lambda: "of ours" in (platform.beat() or {}).get("disk", ""), "the disk was measured")
+        platform.stop()
+        assert platform.events("") == []
+        platform.settings["GITSTEAD_BUILD_CACHE_BYTES"] = "1m"
+        platform.start()
+        told = wait_for(lambda: platform.events(""), "the platform's history tells of it")
+        assert told == ["build cache pruned to 1 MB: 0 MB freed"]
+        platform.looks()
+        assert platform.events("") == told, "not again within the hour"
+        assert "build cache 9 MB of 1 MB" in (platform.beat() or {})["disk"]
