@@ -292,6 +292,9 @@ class World:
         row = self.deployments[job.key.project, job.key.deployment]
         if self._fault(row.project, row.number) == "build":
             return _failed(job, Reason.BUILD_FAILED, 'step 3/6 "pip install": no version of "flsk" found')
+        if self._fault(row.project, row.number) == "network":
+            what = 'step 3/6 "pip install" failed: the network was not reachable'
+            return _failed(job, Reason.BUILD_HINDERED, what, retryable=True)
         image = Image(
             f"image-{job.subject[:8]}",
             (f"gs-{self.host.instance}-{row.project}:{job.subject[:16]}",),
