@@ -31,6 +31,7 @@ _REPORT_LIMIT = 4 * 1024 * 1024
 _SPLIT_FROM = 512 * 1024  # bytes of output; BuildKit puts what is more than 1 MiB into the reports that follow
 _LAST_LINES = 200
 _EVIDENCE_LIMIT = 1000
+_EVIDENCE_BEFORE_MASKING = 4 * _EVIDENCE_LIMIT
 _MANY_EMPTY = 1000
 
 
@@ -145,8 +146,11 @@ class BuildProgress:
         if self._failed is None:
             return explain("", (), words or f"buildx ended with status {status} and said nothing")
         step, error = self._failed
-        evidence = tuple(self._masker.mask(line)[:_EVIDENCE_LIMIT] for line in step.last_lines)
-        return explain(step.name, evidence, error or words)
+        evidence = (
+            self._masker.mask(line, torn_end=len(line) == _EVIDENCE_BEFORE_MASKING)[:_EVIDENCE_LIMIT]
+            for line in step.last_lines
+        )
+        return explain(step.name, tuple(evidence), error or words)
 
     def _take(self, report: Mapping[str, Any]) -> Iterator[Told]:
         vertexes, logs = report.get("vertexes") or (), report.get("logs") or ()
@@ -193,6 +197,8 @@ class BuildProgress:
         yield from self._flush(step)
         if error and (self._failed is None or _BROKEN_OFF.search(self._failed[1])):
             self._failed = (step, error)
+        elif not error:
+            step.last_lines.clear()
         if error or not step.is_internal:
             outcome: StepOutcome = "failed" if error else "cached" if vertex.get("cached") else "done"
             yield step.told_as(outcome, ended_at=_seconds(completed))
@@ -223,7 +229,7 @@ class BuildProgress:
         text, origin = raw.decode("utf-8", "replace").rstrip("\r").rpartition("\r")[2], (id(step), stream)
         if not ends or self._pieces.is_torn(origin):
             text = self._pieces.mask(text, origin=origin, ends=ends)
-        step.last_lines.append(text)
+        step.last_lines.append(text[:_EVIDENCE_BEFORE_MASKING])
         yield Line(stream, text, at, step.name)
         if not step.clipped and (clipped := _CLIPPED.search(text)):
             step.clipped = True
