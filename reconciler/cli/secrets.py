@@ -33,7 +33,8 @@ def key(settings: Settings, *, rotate: bool) -> None:
     newest, *older = public_keys(settings, rotate=rotate)
     click.echo(newest)
     if older:
-        click.echo(f"{len(older)} older keys still open what was sealed to them: gitstead reseal", err=True)
+        keys = "1 older key" if len(older) == 1 else f"{len(older)} older keys"
+        click.echo(f"What was sealed to {keys} still opens; gitstead reseal seals it to this one", err=True)
 
 
 @click.command()

@@ -47,7 +47,7 @@ def test_key_makes_the_first_key_and_prints_the_newest_alone(run: Run, state: Pa
     assert run("key").stdout == first.stdout
     rotated = run("key", "--rotate")
     assert rotated.stdout.strip() == recipients_of(state / "keys")[0] != first.stdout.strip()
-    assert "1 older keys still open" in rotated.stderr
+    assert "sealed to 1 older key still opens" in rotated.stderr
     assert "AGE-SECRET-KEY" not in first.output + rotated.output
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.heartbeat import Complaint, read_heartbeat
+from reconciler.heartbeat import Complaint, HeartbeatFile, read_heartbeat
+from reconciler.masking import Masker
 from reconciler.model.credential import CredentialUse
+from reconciler.model.desired import Desired
+from reconciler.model.observed import Observed
+from reconciler.model.spec import PlatformSpec
 
 
 def _write(folder: Path, values: object) -> Path:
@@ -76,3 +80,14 @@ def test_ages_do_not_make_two_heartbeats_differ(tmp_path: Path) -> None:
     second = read_heartbeat(_write(tmp_path, {"at": 1005, "looked_at": 1004, "engine": "down"}), now=1005.0)
     assert first != second
     assert first.without_ages == second.without_ages
+
+
+def test_what_others_said_is_masked_before_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "heartbeat.json"
+    file = HeartbeatFile(path, instance="abc123", mask=Masker(["hunter22"]).mask_values)
+    wanted = Desired("main@abc", PlatformSpec(), problem="https://x:hunter22@example.com did not answer")
+    file.beat(wanted, Observed(1.0, engine=None, engine_problem="it said hunter22"))
+    file.alive(2.0)
+    beat = read_heartbeat(path, now=3.0)
+    assert (beat.git, beat.engine) == ("https://x:[masked]@example.com did not answer", "it said [masked]")
+    assert "hunter22" not in path.read_text()
