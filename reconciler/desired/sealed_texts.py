@@ -15,6 +15,7 @@ from reconciler.desired.places import Path
 from reconciler.model.spec import Diagnostic, Location
 
 _SEALED = re.compile(r"age:[A-Za-z0-9+/]+={0,2}\Z")
+_REWRITE = "this sealed value is written over several lines or with escapes: put it on one, as it was printed"
 _BEFORE_TEXT = re.compile(r"""[|>][^\n]*\n\s*|["']""")
 
 
@@ -45,7 +46,7 @@ def find_sealed(file: str, data: bytes) -> tuple[tuple[SealedText, ...], tuple[D
         if content.startswith(text, begin):
             found.append(SealedText(text, location, begin))
         else:
-            problems.append(Diagnostic(location, "this sealed value is written over several lines: put it on one"))
+            problems.append(Diagnostic(location, _REWRITE))
     return tuple(sorted(found, key=lambda each: each.offset)), tuple(problems)
 
 
