@@ -17,7 +17,6 @@ from reconciler.errors import SpecInvalid
 from reconciler.model.naming import PROJECT_NAME
 from reconciler.settings import Settings
 
-KINDS = ("run-secret", "build-secret", "credential")
 PLACES = {
     "run-secret": "projects/{project}.yaml: run: {{secrets: {{{key}: {sealed}}}}}",
     "build-secret": "projects/{project}.yaml: build: {{secrets: {{{key}: {sealed}}}}}",
@@ -40,7 +39,9 @@ def key(settings: Settings, *, rotate: bool) -> None:
 @click.command()
 @click.argument("project")
 @click.argument("key_name", metavar="KEY")
-@click.option("--kind", type=click.Choice(KINDS), default="run-secret", show_default=True, help="Where it is used.")
+@click.option(
+    "--kind", type=click.Choice(list(PLACES)), default="run-secret", show_default=True, help="Where it is used."
+)
 @click.option(
     "--recipient", "recipients", multiple=True, metavar="age1…", help="Seal to this key, not to that of this host."
 )

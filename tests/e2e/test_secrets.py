@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import re
 import secrets
 import sqlite3
@@ -162,12 +163,20 @@ def crawl(platform: Platform) -> Iterator[tuple[str, bytes]]:
     assert len(seen) > 8, seen
 
 
+def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file that is there long enough to be read."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                if (path := Path(place, name)).is_file():
+                    yield str(path), path.read_bytes()
+
+
 def left_on_disk(platform: Platform) -> Iterator[tuple[str, bytes | str]]:
-    """Every file of the platform, and what is packed in its stores, by name."""
-    for folder in (platform.state, platform.folder / "run", platform.folder):
-        for path in folder.rglob("*") if folder != platform.folder else folder.glob("*"):
-            if path.is_file():
-                yield str(path), path.read_bytes()
+    """Every file of the platform, what is packed in its stores, and temporary folders of ours, by name."""
+    for folder in (platform.state, platform.folder / "run", *Path(tempfile.gettempdir()).glob("gitstead*")):
+        yield from files_below(folder)
+    yield "the reconciler's log", platform.log()
     for name in ("state.db", "logs.db"):
         connection = sqlite3.connect(f"file:{platform.state / 'state' / name}?mode=ro", uri=True)
         yield f"dump of {name}", "\n".join(connection.iterdump())
@@ -177,10 +186,6 @@ def left_on_disk(platform: Platform) -> Iterator[tuple[str, bytes | str]]:
         for line in reader.read("vault", each.number, limit=100_000):
             yield f"log of d{each.number}, line {line.number}", f"{line.step} {line.text}"
     reader.close()
-    for path in Path(tempfile.gettempdir()).glob("gitstead*"):
-        for file in path.rglob("*") if path.is_dir() else [path]:
-            with contextlib.suppress(OSError):
-                yield str(file), file.read_bytes() if file.is_file() else b""
 
 
 def told_elsewhere(platform: Platform) -> Iterator[tuple[str, bytes | str]]:
