@@ -18,6 +18,8 @@ _TIMEOUT_S = 1200.0
 # Manuals and translations are a third of a minimal Debian; licences stay.
 _SLIM = (
     "--dpkgopt=path-exclude=/usr/share/man/*",
+    # Java's packages put links there and fail where the folder is missing.
+    "--dpkgopt=path-include=/usr/share/man/man1",
     "--dpkgopt=path-exclude=/usr/share/info/*",
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=path-exclude=/usr/share/doc/*",

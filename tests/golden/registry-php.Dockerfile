@@ -8,9 +8,9 @@ ENV COMPOSER_ALLOW_SUPERUSER=1 COMPOSER_CACHE_DIR=/root/.composer
 WORKDIR /app
 COPY ["composer.json", "./"]
 RUN --mount=type=cache,id=gitstead-composer-k3v9qa-shop,target=/root/.composer,sharing=locked \
-    ["composer", "--no-interaction", "--no-progress", "install", "--no-dev", "--no-scripts", "--no-autoloader", "--ignore-platform-reqs"]
+    ["composer", "--no-interaction", "install", "--no-progress", "--no-dev", "--no-scripts", "--no-autoloader", "--ignore-platform-reqs"]
 COPY [".", "./"]
-RUN ["composer", "--no-interaction", "--no-progress", "dump-autoload", "--no-dev", "--no-scripts", "--optimize"]
+RUN ["composer", "--no-interaction", "dump-autoload", "--no-dev", "--no-scripts", "--optimize"]
 
 FROM ${BASE}
 RUN ["sh", \

@@ -15,6 +15,7 @@ ENV HOME=/tmp RACK_ENV=production PORT=8000
 WORKDIR /app
 COPY --from=build ["/bundle", "/bundle"]
 COPY [".", "./"]
+COPY --from=build ["/app/Gemfile.lock", "./"]
 USER 10001:10001
 HEALTHCHECK --interval=2m --timeout=5s --start-period=1m \
     CMD ["perl", "-MIO::Socket::INET", "-e", "exit !IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $ENV{PORT}, Timeout => 3)"]

@@ -62,14 +62,22 @@ def php(source: Source) -> Text:
 
 
 def _composer(source: Source) -> list[str]:
-    composer = ["composer", "--no-interaction", "--no-progress"]
+    composer = ["composer", "--no-interaction"]
     manifests = [each for each in ("composer.json", "composer.lock", "symfony.lock", "auth.json") if source.has(each)]
     return [
         "ENV COMPOSER_ALLOW_SUPERUSER=1 COMPOSER_CACHE_DIR=/root/.composer",
         "WORKDIR /app",
         copy(manifests),
         source.run(
-            [*composer, "install", "--no-dev", "--no-scripts", "--no-autoloader", "--ignore-platform-reqs"],
+            [
+                *composer,
+                "install",
+                "--no-progress",
+                "--no-dev",
+                "--no-scripts",
+                "--no-autoloader",
+                "--ignore-platform-reqs",
+            ],
             source.cache("composer", "/root/.composer"),
         ),
         COPY_ALL,

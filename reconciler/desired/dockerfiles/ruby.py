@@ -17,9 +17,9 @@ def ruby(source: Source) -> Text:
         source.environment(HOME="/tmp", **(_RAILS if is_rails else {"RACK_ENV": "production"})),  # noqa: S108
         "WORKDIR /app",
     ]
-    end = [COPY_ALL, *(_rails(source) if is_rails else []), *source.foot(source.command)]
+    end = [*(_rails(source) if is_rails else []), *source.foot(source.command)]
     if not source.has("Gemfile"):
-        text = lines(source.head(base, stage=""), source.packages(), final, end)
+        text = lines(source.head(base, stage=""), source.packages(), final, COPY_ALL, end)
         return Text(text, language="ruby", base="ruby")
     deployment = " BUNDLE_DEPLOYMENT=1" if source.has("Gemfile.lock") else ""
     bundle = f"ENV BUNDLE_PATH=/bundle BUNDLE_WITHOUT=development:test{deployment}"
@@ -35,6 +35,9 @@ def ruby(source: Source) -> Text:
         bundle,
         final,
         copy_from("build", "/bundle"),
+        COPY_ALL,
+        # Without one of the source's own, the lock that belongs to what was installed.
+        [] if source.has("Gemfile.lock") else copy_from("build", "/app/Gemfile.lock", "./"),
         end,
     )
     return Text(text, language="ruby", base="ruby")
