@@ -154,6 +154,25 @@ CASES: dict[str, Case] = {
         {"pyproject.toml": PYPROJECT + BACKEND + '[project.scripts]\nshop = "shop:main"\n', "src/shop/__init__.py": ""},
         "python",
     ),
+    "python-uv-package": Case(
+        {
+            "pyproject.toml": PYPROJECT + BACKEND + '[project.scripts]\nshop = "shop:main"\n',
+            "uv.lock": "",
+            "src/shop/__init__.py": "",
+        },
+        "python",
+    ),
+    "python-poetry-script": Case(
+        {
+            "pyproject.toml": POETRY + BACKEND + '[tool.poetry.scripts]\nshop = "shop:main"\n',
+            "shop/__init__.py": "",
+        },
+        "python",
+    ),
+    "python-setup-py": Case({"setup.py": "", "main.py": ""}, "python"),
+    "python-dynamic": Case(
+        {"pyproject.toml": '[project]\nname = "shop"\ndynamic = ["dependencies"]\n' + BACKEND, "main.py": ""}, "python"
+    ),
     "python-aptfile": Case(
         {"main.py": "", "requirements.txt": "x\n", "Aptfile": "libpq5\n# no\nhttp://x/y.deb\nffmpeg\n"}
     ),
@@ -165,6 +184,7 @@ CASES: dict[str, Case] = {
         {"main.py": "", "requirements.txt": "x\n", "Procfile": "web: python serve.py --port $PORT\n"}
     ),
     "go-top": Case(GO),
+    "go-no-module": Case({"main.go": "package main\n"}, "go"),
     "go-cmd-modules": Case(
         {
             "go.mod": "module example.com/acme/shop\n\ngo 1.24\n",

@@ -5,6 +5,9 @@ from __future__ import annotations
 import threading
 from typing import get_args
 
+import pytest
+
+from reconciler.apply.build import public_source
 from reconciler.apply.failpoints import Failpoints, places
 from reconciler.apply.jobs import Cancel, Jobs, Outcome
 from reconciler.apply.operations import HANDLERS
@@ -117,3 +120,21 @@ def test_what_is_forgotten_is_settled_and_nothing_that_runs() -> None:
     jobs.forget("shop", 1)
     assert set(jobs.snapshot()) == {running}
     jobs.close()
+
+
+@pytest.mark.parametrize(
+    ("repo", "shown"),
+    [
+        ("https://git.example.com/acme/blog.git", "https://git.example.com/acme/blog.git"),
+        ("https://ana:token@git.example.com/acme/blog.git", "https://git.example.com/acme/blog.git"),
+        ("ssh://git@git.example.com/acme/blog.git", "ssh://git.example.com/acme/blog.git"),
+        ("git@git.example.com:acme/blog.git", "git@git.example.com:acme/blog.git"),
+    ],
+)
+def test_an_image_says_where_its_source_is_without_a_name_or_password(repo: str, shown: str) -> None:
+    assert public_source(repo) == {"org.opencontainers.image.source": shown}
+
+
+@pytest.mark.parametrize("repo", ["/srv/git/blog.git", "file:///srv/git/blog.git"])
+def test_a_path_of_this_host_is_no_source_for_others(repo: str) -> None:
+    assert public_source(repo) == {}
