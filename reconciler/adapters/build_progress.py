@@ -28,7 +28,7 @@ _STREAMS: Mapping[int, Stream] = {1: "stdout", 2: "stderr"}
 _NAME_LIMIT = 200
 _LINE_LIMIT = 64 * 1024
 _REPORT_LIMIT = 4 * 1024 * 1024
-_SPLIT_FROM = 512 * 1024  # bytes of output; BuildKit puts what is more than 1 MiB into the reports that follow
+_SPLIT_FROM = 512 * 1024  # bytes of output; BuildKit puts what is more than 1 MiB into many reports that follow
 _LAST_LINES = 200
 _EVIDENCE_LIMIT = 1000
 _EVIDENCE_BEFORE_MASKING = 4 * _EVIDENCE_LIMIT
@@ -116,6 +116,7 @@ class BuildProgress:
         if self.lost_track:
             for digest, step in self._steps.items():
                 step.clipped = step.clipped or step.running or digest in self._split
+        self._split.clear()
         yield from self._end_completed()
         for step in self._steps.values():
             yield from self._flush(step)
@@ -159,10 +160,11 @@ class BuildProgress:
         for log in logs:
             yield from self._log(log)
         self._completed += (vertex for vertex in vertexes if vertex.get("completed"))
-        is_split = sum(len(log.get("data") or "") for log in logs) >= _SPLIT_FROM
-        self._split = {log.get("vertex", "") for log in logs} if is_split else set()
-        if not is_split:
-            yield from self._end_completed()
+        with_output = {log.get("vertex", "") for log in logs}
+        if sum(len(log.get("data") or "") for log in logs) >= _SPLIT_FROM:
+            self._split |= with_output
+        self._split &= with_output
+        yield from self._end_completed()
 
     def _step(self, digest: str) -> _Step:
         return self._steps.setdefault(digest, _Step())
@@ -181,10 +183,13 @@ class BuildProgress:
         step.told.add((started, ""))
 
     def _end_completed(self) -> Iterator[Told]:
-        """Tell what is completed, once no more of its lines can come."""
+        """Tell what is completed, once no more of its lines can come: a report without any has followed."""
         completed, self._completed = self._completed, []
         for vertex in completed:
-            yield from self._end(vertex)
+            if vertex.get("digest", "") in self._split:
+                self._completed.append(vertex)
+            else:
+                yield from self._end(vertex)
 
     def _end(self, vertex: Mapping[str, Any]) -> Iterator[Told]:
         step = self._step(vertex.get("digest", ""))

@@ -356,15 +356,16 @@ def test_a_flood_of_output_fails_no_build(instance: str, context: Path) -> None:
     """An engine with high log limits stops reporting in a flood; the build is asked for once more."""
     limits = {"BUILDKIT_STEP_LOG_MAX_SIZE": "10000000", "BUILDKIT_STEP_LOG_MAX_SPEED": "10000000"}
     with second_engine(limits) as second, tiny_image(host=second.url) as image:
-        flood, another = (f"RUN yes {nonce() * 4} | head -n 150000\n" for _ in range(2))
+        (context / "lines").write_text("".join(f"{number:079d}\n" for number in range(100_000)))
+        flood, another = (f"COPY lines /\nRUN : {nonce()}; cat /lines\n" for _ in range(2))
         sink = Lines()
         builder = ImageBuilder(second.url)
         assert builder.build(request(context, instance, f"FROM {image}\n{flood}RUN echo after\n"), sink)
         assert len(sink.texts("stdout")) > 5_000
         assert any("output is missing here" in text for text in sink.texts("system"))
-        assert [step.clipped for name, step in sink.steps.items() if "yes" in name] == [True]
+        assert [step.clipped for name, step in sink.steps.items() if "cat" in name] == [True]
         assert {step.outcome for step in sink.steps.values()} <= {"done", "cached"}
-        with pytest.raises(BuildFailed, match=r'build step 3/3 ".*exit 7" failed: reason \(exit code 7\)') as caught:
+        with pytest.raises(BuildFailed, match=r'build step 4/4 ".*exit 7" failed: reason \(exit code 7\)') as caught:
             builder.build(request(context, instance, f"FROM {image}\n{another}RUN echo reason; exit 7\n"), Lines())
         assert "Its log has gaps" in caught.value.remedy
 

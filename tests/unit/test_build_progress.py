@@ -97,11 +97,13 @@ def test_output_that_a_report_splits_from_the_end_of_its_step_stays_whole_and_be
         progress,
         {"vertexes": [vertex(started=T0)]},
         {"vertexes": [vertex(started=T0, completed=T1)], "logs": [log(much * 10_500 + "hel")]},
-        {"logs": [log("lo\nlast")]},
+        {"logs": [log("lo\nla")]},
+        {"logs": [log("st")]},
+        {"vertexes": [vertex("exporting to image", digest="e", started=T1)]},
     )
-    assert texts(lines_of(told))[-3:] == ["hello", "last", "DONE 2.5s"]
-    assert [step.outcome for step in steps_of(told)] == ["", "done"]
-    assert list(progress.finish(now=9.0)) == []
+    assert texts(lines_of(told))[-4:] == ["hello", "exporting to image", "last", "DONE 2.5s"]
+    assert [step.outcome for step in steps_of(told)] == ["", "", "done"]
+    assert steps_of(progress.finish(now=9.0)) == [BuildStep("exporting to image", pytest.approx(T1_S), 9.0, "failed")]
 
 
 def test_the_end_of_a_step_in_a_full_last_report_is_told_all_the_same() -> None:
