@@ -22,7 +22,7 @@ SHORTEST = 4
 _SHORTEST_SHIFTED = 8
 _WRAPPED_AT = (64, 76)  # where programs break base64 into lines
 # A text is looked at in each fourth place, four characters at a time: a form of seven holds one such piece whole.
-_PIECE = 4
+_PIECE = 8
 _SHORTEST_FOUND_BY_PIECE = 2 * _PIECE - 1
 
 
@@ -83,7 +83,7 @@ class Masker:
         """The forms that stand in the text. One look at a text without any costs a microsecond or two."""
         held = {form for form in self._short if form in text}
         pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
-        if any(map(self._by_piece.__contains__, pieces)):
+        if not self._by_piece.keys().isdisjoint(pieces):
             likely = {form for piece in pieces for form in self._by_piece.get(piece, ())}
             held |= {form for form in likely if form in text}
         return held
