@@ -183,6 +183,29 @@ def test_the_port_of_the_spec_stands_in_the_command() -> None:
     assert 'CMD ["python", "serve.py", "--port", "8000"]' in text_of("python-procfile")
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "command"),
+    [
+        ("flask-uv", "uv run --no-dev gunicorn app:app", ["gunicorn", "app:app"]),
+        ("flask-poetry", "poetry run flask run --port $PORT", ["flask", "run", "--port", "8000"]),
+        ("node-fastify-pnpm", "pnpm start", ["npm", "run", "start"]),
+        ("node-fastify-pnpm", "yarn run serve --port ${PORT}", ["npm", "run", "serve", "--", "--port", "8000"]),
+        (
+            "java-maven-spring",
+            "java -Xmx100m -jar target/shop-1.jar",
+            ["java", "-XX:MaxRAMPercentage=75", "-jar", "/app/app.jar"],
+        ),
+        ("java-maven-spring", "./mvnw spring-boot:run", ["java", "-XX:MaxRAMPercentage=75", "-jar", "/app/app.jar"]),
+        ("go-top", "bin/server --fast", ["server", "--fast"]),
+    ],
+)
+def test_a_procfile_s_line_is_started_with_what_the_running_image_has(name: str, line: str, command: list[str]) -> None:
+    case = CASES[name]
+    text = done(replace(case, files={**case.files, "Procfile": f"web: {line}\n"})).text
+    assert text is not None
+    assert argv(dict(instructions(text))["CMD"]) == command
+
+
 # ---- what cannot be built ------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ def java(source: Source) -> Text:
         "WORKDIR /app",
         "# One runnable jar; a build that leaves several needs a Dockerfile of its own.",
         copy_from("build", jars, "/app/app.jar"),
-        source.foot(source.command or _JAVA),
+        source.foot(_JAVA),
     )
     return Text(text, language="java", base="java")
 

@@ -53,7 +53,7 @@ def node(source: Source) -> Text:
         ),
         "WORKDIR /app",
         _final_files(source),
-        source.foot(["node", "server.js"] if _is_standalone(source) else source.command),
+        source.foot(_command(source)),
     )
     return Text(text, reads_env=bool(source.detected.target), language="node", base="node")
 
@@ -180,6 +180,17 @@ def _is_standalone(source: Source) -> bool:
     """Whether Next.js is configured to put everything that runs into one folder."""
     configs = [source.text(f"next.config.{end}") for end in ("js", "mjs", "ts", "cjs")]
     return any(re.search(r"output\s*:\s*[\"']standalone[\"']", each) for each in configs)
+
+
+def _command(source: Source) -> list[str]:
+    """What starts it. Only npm is in the running image: a script that a Procfile leaves to pnpm or Yarn is npm's."""
+    if _is_standalone(source):
+        return ["node", "server.js"]
+    command = source.command
+    if command[:1] not in (["pnpm"], ["yarn"]) or len(command) < 2:
+        return command
+    name, *more = command[2:] if command[1] == "run" else command[1:]
+    return ["npm", "run", name, *(["--", *more] if more else [])]
 
 
 def _final_files(source: Source) -> list[str]:

@@ -6,6 +6,7 @@ copied: they are installed again only when a manifest changes.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ _SERVERS = {
     "gunicorn": "gunicorn", "uvicorn": "uvicorn", "hypercorn": "hypercorn", "daphne": "daphne",
     "waitress-serve": "waitress", "flask": "flask", "fastapi": "fastapi[standard]",
 }  # fmt: skip
+_NOT_ITSELF = frozenset({*_SERVERS, "python", "python3", "uv", "poetry", "pdm", "pipenv"})
 _FRAMEWORKS = {"flask": "flask", "django": "django", "fastapi": "fastapi"}
 _MANIFESTS = (
     "pyproject.toml",
@@ -28,6 +30,7 @@ _MANIFESTS = (
     "setup.py",
     "setup.cfg",
 )
+_RUNNERS = frozenset({"uv", "poetry", "pdm", "pipenv"})
 # PDM 2 allows a hishel that it does not work with.
 _PDM_NEEDS = ("hishel<2",)
 _PIP = ("pip", "install", "--disable-pip-version-check", "--root-user-action=ignore")
@@ -35,7 +38,7 @@ _PIP = ("pip", "install", "--disable-pip-version-check", "--root-user-action=ign
 
 def python(source: Source) -> Text:
     """Build stage with /venv, final stage with the source. Raises `Unbuildable` where nothing would start it."""
-    command = source.command
+    command = _without_runner(source.command)
     source.require_command("program that could be started (main.py, app.py or a framework's app object)")
     base = source.base("python")
     build = source.head(base, builder=source.base("python-build"))
@@ -62,6 +65,13 @@ def python(source: Source) -> Text:
         source.foot(command, check="python"),
     )  # fmt: skip
     return Text(text, language="python", base="python")
+
+
+def _without_runner(command: list[str]) -> list[str]:
+    """Without `uv run` and the like: the running image has the packages on its path, and no such tool."""
+    if command[:1] and command[0] in _RUNNERS and command[1:2] == ["run"]:
+        return list(itertools.dropwhile(lambda word: word.startswith("-"), command[2:]))
+    return command
 
 
 def _server(source: Source, command: list[str]) -> list[str]:
@@ -204,7 +214,7 @@ def _is_package(source: Source) -> bool:
 
 def _needs_itself(source: Source) -> bool:
     """Whether a script of the package starts it, so that the package itself must be installed."""
-    return _is_package(source) and bool(source.command) and source.command[0] not in (*_SERVERS, "python", "python3")
+    return _is_package(source) and bool(source.command) and source.command[0] not in _NOT_ITSELF
 
 
 def _is_dynamic(source: Source) -> bool:
