@@ -64,7 +64,8 @@ class Masker:
         """
         if not self._forms:
             return text
-        spans = [span for form in self._held_by(text) for span in _spans(text, form)]
+        held = self._held_by(text)
+        spans = [span for form in held for span in _spans(text, form)] if held else []
         if torn_start or torn_end:
             spans += self._torn(text, start=torn_start, end=torn_end)
         return _without(text, spans) if spans else text
@@ -81,12 +82,11 @@ class Masker:
 
     def _held_by(self, text: str) -> set[str]:
         """The forms that stand in the text. One look at a text without any costs a microsecond or two."""
-        held = {form for form in self._short if form in text}
         pieces = [text[at : at + _PIECE] for at in range(0, len(text), _PIECE)]
+        likely: Iterable[str] = self._short
         if not self._by_piece.keys().isdisjoint(pieces):
-            likely = {form for piece in pieces for form in self._by_piece.get(piece, ())}
-            held |= {form for form in likely if form in text}
-        return held
+            likely = {*likely, *(form for piece in pieces for form in self._by_piece.get(piece, ()))}
+        return {form for form in likely if form in text} if likely else set()
 
     def _torn(self, text: str, *, start: bool, end: bool) -> Iterator[tuple[int, int]]:
         with self._lock:
