@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import deploying, log_store, passing
+from bench import building, deploying, log_store, passing
 from bench.measure import Report
 from bench.place import place
 
-PARTS = ("logs", "deploy", "pass", "idle")
+PARTS = ("logs", "build", "deploy", "pass", "idle")
 
 
 def main() -> int:
@@ -28,6 +28,8 @@ def main() -> int:
 
 def _with_engine(options: argparse.Namespace, report: Report) -> None:
     with place() as here:
+        if "build" in options.only:
+            building.measure(here, report, rounds=3 if options.quick else 9)
         if "deploy" in options.only:
             deploying.measure(here, report, rounds=3 if options.quick else 9)
         if "pass" in options.only or "idle" in options.only:
