@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, groupby, islice, pairwise, repeat, starmap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from reconciler.history.rows import clean
 from reconciler.model.effects import Stream
@@ -59,16 +59,25 @@ def pack(lines: Sequence[Row]) -> bytes:
 
 
 def unpack(body: bytes, first_number: int, *, after: int = 0, limit: int | None = None) -> list[LogLine]:
-    """The reverse of `pack`: at most `limit` of the lines with numbers above `after`."""
+    """The reverse of `pack`: at most `limit` of the lines with numbers above `after`.
+
+    Version 0.1 wrote a chunk as one line: a list of (stream, time, step, text).
+    """
     plain = zlib.decompressobj().decompress(body, _LONGEST_CHUNK).decode()
     head, *texts = plain.split("\n")
-    streams, steps, differences = json.loads(head)
-    times = (time / 1000 for time in accumulate(differences))
-    numbers = range(first_number, first_number + len(texts))
     skipped = max(after + 1 - first_number, 0)
     end = None if limit is None else skipped + limit
-    rows = zip(numbers, _each(streams), times, _each(steps), texts, strict=True)
+    rows = _rows(json.loads(head), texts, first_number)
     return list(starmap(LogLine, islice(rows, skipped, end)))
+
+
+def _rows(head: list[Any], texts: Sequence[str], first_number: int) -> Iterator[tuple[int, str, float, str, str]]:
+    if not texts:
+        return ((number, *row) for number, row in enumerate(head, first_number))
+    streams, steps, differences = head
+    times = (time / 1000 for time in accumulate(differences))
+    numbers = range(first_number, first_number + len(texts))
+    return zip(numbers, _each(streams), times, _each(steps), texts, strict=True)
 
 
 def _runs(values: Iterable[str]) -> list[tuple[str, int]]:

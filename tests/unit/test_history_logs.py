@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from reconciler.errors import StoreUnusable
-from reconciler.history.log_lines import LONGEST_LINE
+from reconciler.history.log_lines import LONGEST_LINE, LogLine, unpack
 from reconciler.history.logs import BuildLogs, LogReader
 from reconciler.masking import Masker
 from reconciler.model.effects import BuildStep, LogSink
@@ -162,6 +164,14 @@ def test_a_log_left_open_is_sealed_at_the_next_start(tmp_path: Path) -> None:
     assert lines[-1].text == "[the reconciler ended here]"
     reader.close()
     second.close()
+
+
+def test_a_chunk_that_version_0_1_wrote_is_read_as_well() -> None:
+    plain = [("stdout", 1.5, "[1/2] RUN x", "first"), ("stderr", 1.75, "", "second\u2028"), ("system", 2.0, "", "")]
+    body = zlib.compress(json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode(), 6)
+    whole = [LogLine(number, *row) for number, row in enumerate(plain, 1001)]  # type: ignore[arg-type]
+    assert unpack(body, 1001) == whole
+    assert unpack(body, 1001, after=1001, limit=1) == whole[1:2]
 
 
 def test_a_log_that_is_opened_again_goes_on_counting(logs: BuildLogs, reader: LogReader) -> None:
