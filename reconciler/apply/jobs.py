@@ -123,7 +123,7 @@ class Jobs:
                 retryable=outcome.retryable,
             )
             self._failpoints.reach(f"end:{job.key.kind}")
-            self._records.job_ended(ended)
+            self._record_end(ended)
             log.info(
                 f"{job.key.kind}.{ended.state}",
                 project=job.key.project,
@@ -132,6 +132,13 @@ class Jobs:
                 **({"reason": ended.reason, "message": ended.message} if ended.reason else {}),
             )
             self._settle(ended, cancel)
+
+    def _record_end(self, ended: Job) -> None:
+        """Where the store takes no row the job is over all the same, and its slot is free."""
+        try:
+            self._records.job_ended(ended)
+        except GitsteadError as error:
+            log.warning("job.not_recorded", job=str(ended.key), reason=error.reason, message=str(error))
 
     def _settle(self, ended: Job, cancel: Cancel) -> None:
         key = ended.key

@@ -11,7 +11,7 @@ from reconciler.apply.build import public_source
 from reconciler.apply.failpoints import Failpoints, places
 from reconciler.apply.jobs import Cancel, Jobs, Outcome
 from reconciler.apply.operations import HANDLERS
-from reconciler.errors import BuildFailed, EngineUnavailable
+from reconciler.errors import BuildFailed, EngineUnavailable, StoreBusy
 from reconciler.model.condition import Reason
 from reconciler.model.job import Job, JobKey, JobKind
 from reconciler.model.operation import OPERATIONS
@@ -23,11 +23,14 @@ class Rows:
     def __init__(self) -> None:
         self.started: list[Job] = []
         self.ended: list[Job] = []
+        self.is_full = False
 
     def job_started(self, job: Job) -> None:
         self.started.append(job)
 
     def job_ended(self, job: Job) -> None:
+        if self.is_full:
+            raise StoreBusy("the disk of state.db is full")
         self.ended.append(job)
 
 
@@ -101,6 +104,14 @@ def test_a_fault_of_ours_in_a_job_is_an_outcome_too() -> None:
     jobs.start(KEY, lambda _: 1 / 0, subject="key", deadline_s=5)  # type: ignore[arg-type,return-value]
     assert news.wait(5)
     assert "ZeroDivisionError" in jobs.snapshot()[KEY].message
+
+
+def test_a_job_whose_end_cannot_be_written_down_is_over_all_the_same() -> None:
+    jobs, rows, news = jobs_and_news()
+    rows.is_full = True
+    jobs.start(KEY, lambda _: Outcome(image_id="sha256:1"), subject="key", deadline_s=5)
+    assert news.wait(5)
+    assert (jobs.snapshot()[KEY].state, jobs.snapshot()[KEY].image_id) == ("succeeded", "sha256:1")
 
 
 def test_a_cancelled_job_leaves_no_outcome() -> None:
