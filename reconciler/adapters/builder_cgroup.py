@@ -85,12 +85,13 @@ def _problem(docker_host: str, *, driver: str, is_rootless: bool, pid: int) -> s
 def group_files(root: Path, parent: str, memory_bytes: int) -> Mapping[Path, int]:
     """The files of `<parent>/buildkit` below `root`, of cgroups version 2 or 1, with what is wanted in them."""
     group = Path(parent.lstrip("/"), "buildkit")
+    memory_bytes = memory_bytes // 4096 * 4096  # the kernel keeps whole pages
     if (root / "cgroup.controllers").exists():
         return {root / group / "cpu.weight": _V2_WEIGHT, root / group / "memory.max": memory_bytes}
     cpu = "cpu" if (root / "cpu").is_dir() else "cpu,cpuacct"
     return {
         root / cpu / group / "cpu.shares": _SHARES,
-        root / "memory" / group / "memory.limit_in_bytes": memory_bytes // 4096 * 4096,
+        root / "memory" / group / "memory.limit_in_bytes": memory_bytes,
     }
 
 

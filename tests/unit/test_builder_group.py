@@ -21,6 +21,12 @@ def test_on_version_2_weight_and_memory_are_files_of_one_group(tmp_path: Path) -
     assert group.sentence == "CPU weight 1/8 of an app's, memory up to 1.0 GiB for all builds together"
 
 
+def test_memory_is_asked_for_in_whole_pages_as_the_kernel_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory")
+    files = group_files(tmp_path, "/docker", GIB + 2048)
+    assert files[tmp_path / "docker/buildkit/memory.max"] == GIB
+
+
 def test_on_version_1_each_controller_has_a_group_of_that_name(tmp_path: Path) -> None:
     (tmp_path / "cpu").mkdir()
     group = BuilderGroup(group_files(tmp_path, "docker", GIB), GIB)
