@@ -89,7 +89,7 @@ class _Build:
             self._conclude()
         elif not self._drain():
             name, number = self._deployment.project, self._deployment.number
-            click.echo(f"d{number} of {name} has no build log: its image was there already.", err=True)
+            click.echo(f"d{number} of {name} has no build log: {_why_none(self._deployment)}.", err=True)
 
     def _follow(self) -> None:
         """Until the build has ended. A store that is replaced or busy is waited for, for half a minute."""
@@ -140,6 +140,14 @@ class _Build:
         """The release that serves meanwhile; 0 where none does."""
         status = self._queries.status(self._deployment.project)
         return status.release if status else 0
+
+
+def _why_none(found: Deployment) -> str:
+    if found.image_id:
+        return "its image was there already"
+    if found.is_open:
+        return f"it is {found.state}, nothing was built yet"
+    return f"it was {found.state} before anything was built"
 
 
 def _app(settings: Settings, project: str, *, tail: int, follow: bool, timestamps: bool) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 
 from reconciler.cli.words import as_json, clock, columns, duration, plain_fields
+from reconciler.errors import HostUnfit
 from reconciler.history.queries import Queries
 from reconciler.model.job import Job
 from reconciler.model.release import Deployment
@@ -30,7 +31,10 @@ def history(settings: Settings, project: str, limit: int, *, json_wanted: bool) 
     builds = queries.builds(project, [each.number for each in deployments])
     events = queries.events(project, limit=limit)
     over_time = trend(queries.build_durations(project))
+    is_known = bool(deployments or events or queries.status(project))
     queries.close()
+    if not is_known:
+        raise HostUnfit(f'there is no project "{project}"', expected="one that gitstead status shows")
     if json_wanted:
         rows = [{**plain_fields(each), "build": builds.get(each.number)} for each in deployments]
         medians = {"durations_s": over_time.durations_s, "recent_s": over_time.recent_s, "before_s": over_time.before_s}

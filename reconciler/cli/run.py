@@ -91,11 +91,14 @@ def cancel(settings: Settings, project: str) -> None:
 @click.pass_obj
 def retry(settings: Settings, project: str) -> None:
     """Try again what failed or was cancelled, at once and without a new commit."""
+    _status(settings, project)
     queries = Queries(settings.state_db)
     past = queries.history().of(project)
     queries.close()
     if past.last_ended is None or past.open is not None:
-        under_way = f"d{past.open.number} is under way" if past.open else "its last deployment went well"
+        under_way = (
+            f"d{past.open.number} is under way" if past.open else "no deployment ended badly since one went live"
+        )
         raise HostUnfit(f"{project} has nothing to try again: {under_way}", expected="a deployment that ended badly")
     _ask(settings, "retry", project, {"deployment": str(past.last_ended.number)})
 

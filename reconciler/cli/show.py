@@ -79,8 +79,8 @@ def _table(console: Console, rows: list[ProjectStatus], settings: Settings) -> N
         console.print(Text(line, style=SYMBOLS[row.health][1]), soft_wrap=True)
         if row.health != "Healthy" or len(row.conditions) > 1:
             lead = row.conditions[0]
-            console.print(Text(f"  └ {lead.reason}: {lead.message}"), soft_wrap=True)
-    console.print(_summary(rows, settings), style="dim", soft_wrap=True)
+            console.print(Text(f"  └ {lead.reason}: {visible(lead.message)}"), soft_wrap=True)
+    console.print(Text(_summary(rows, settings), style="dim"), soft_wrap=True)
 
 
 def _health(row: ProjectStatus) -> str:
@@ -104,7 +104,7 @@ def _freshness(settings: Settings) -> str:
     name, _, sha = beat.revision.partition("@")
     revision = f"platform {name}@{sha[:7]}" if sha else "platform not read yet"
     troubles = [f"{part}: {text}" for part, text in _troubles(beat).items() if text]
-    return " · ".join([f"{revision}, looked at {age(now - beat.looked_at)} ago{git}", *troubles])
+    return visible(" · ".join([f"{revision}, looked at {age(now - beat.looked_at)} ago{git}", *troubles]))
 
 
 def _troubles(beat: Heartbeat) -> dict[str, str]:
@@ -121,15 +121,15 @@ def _explain(console: Console, row: ProjectStatus, newest: Sequence[Deployment],
     for title, facts in (("Desired", row.desired), ("Observed", row.observed)):
         console.print(f"\n{title}", style="bold")
         for key, value in facts.items():
-            console.print(f"  {key:<16} {value}", soft_wrap=True)
+            console.print(Text(f"  {key:<16} {visible(value)}"), soft_wrap=True)
     console.print("\nWhat blocks", style="bold")
     for text in row.blocks or ("nothing",):
-        console.print(f"  {text}", soft_wrap=True)
+        console.print(Text(f"  {visible(text)}"), soft_wrap=True)
     if row.last_error:
-        console.print(f"\nLast error  {row.last_error}", soft_wrap=True)
+        console.print(Text(f"\nLast error  {visible(row.last_error)}"), soft_wrap=True)
     if row.next_retry_at:
         console.print(f"Next retry  {clock(row.next_retry_at)} UTC")
-    console.print(f"\n{_freshness(settings)}", style="dim")
+    console.print(Text(f"\n{_freshness(settings)}", style="dim"))
 
 
 def _show_failure(newest: Sequence[Deployment], settings: Settings) -> None:

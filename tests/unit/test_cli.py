@@ -117,6 +117,23 @@ def test_a_project_that_is_not_there_is_answered_with_those_that_are(store: Stor
     assert "blog, shop" in done.stderr
 
 
+@pytest.mark.parametrize("command", ["history", "retry", "cancel", "confirm", "approve"])
+def test_no_command_tells_of_a_project_that_is_not_there(store: Store, program: Program, command: str) -> None:
+    done = program(command, "blgo")
+    assert done.exit_code == 1
+    assert 'there is no project "blgo"' in done.stderr
+
+
+def test_what_strangers_wrote_is_printed_as_it_is_and_never_obeyed(store: Store, program: Program) -> None:
+    odd = "Fix [/bold] and [red]colour[/red] [skip ci]\x1b[2J"
+    store.recorder.save_status(
+        replace(LIVE, desired={"commit": odd}, observed={"x": odd}, blocks=(odd,), last_error=odd)
+    )
+    text = program("status", "blog").stdout
+    assert text.count("Fix [/bold] and [red]colour[/red] [skip ci]\u241b[2J") == 4
+    assert "\x1b" not in text
+
+
 def test_history_shows_what_was_built_how_long_and_why(store: Store, program: Program) -> None:
     built(store, 2, seconds=31.0, steps=9, cached=7)
     lines = program("history", "blog").stdout.splitlines()
@@ -282,7 +299,9 @@ def test_logs_say_what_there_is_where_a_build_is_missing(store: Store, program: 
     missing = program("logs", "blog", "--build", "9")
     assert missing.exit_code == 1
     assert "blog has no deployment d9" in missing.stderr
-    assert "has no build log" in program("logs", "blog", "--build", "1").stderr
+    assert "has no build log: its image was there already" in program("logs", "blog", "--build", "1").stderr
+    bring_to(store, 4, State.QUEUED, at=4000.0)
+    assert "has no build log: it is queued, nothing was built yet" in program("logs", "blog", "--build").stderr
     assert "nothing of shop has gone live yet" in program("logs", "shop").stderr
 
 
