@@ -134,8 +134,9 @@ def test_python_apps_are_built_with_their_packages_and_served(platform: Platform
     told = build_log(platform, "flask")
     assert "left out of the image, as keys or made anew: .env." in told
     assert "The source asks for Python 2.7 (.python-version); gitstead/base-python has " in told
-    platform.repos["flask"].push({"app.py": FLASK["app.py"].replace("return 'flask'", "return 'v2'")})
-    platform.answers("flask", "v2")
+    word = f"of-{platform.instance}"  # never built before on this engine
+    platform.repos["flask"].push({"app.py": FLASK["app.py"].replace("return 'flask'", f"return '{word}'")})
+    platform.answers("flask", word)
     assert built_anew(platform, "flask") == 1, "with the same requirements.txt only the source is copied"
     assert docker("exec", platform.live("flask"), "find", "/app", "-name", ".env") == ""
 
@@ -154,8 +155,9 @@ def test_node_apps_and_sites_are_built_with_their_packages_and_served(platform: 
     script = page.partition('src="')[2].partition('"')[0]
     assert "from-build-args" in platform.get("static-vite.localhost", script)[1]
     assert "There is no lock file" in build_log(platform, "node")
-    platform.repos["node"].push({"server.js": EXPRESS["server.js"].replace("send('express')", "send('v2')")})
-    platform.answers("node", "v2")
+    word = f"of-{platform.instance}"  # never built before on this engine
+    platform.repos["node"].push({"server.js": EXPRESS["server.js"].replace("send('express')", f"send('{word}')")})
+    platform.answers("node", word)
     assert built_anew(platform, "node") == 1, "with the same package.json only the source is copied"
 
 
