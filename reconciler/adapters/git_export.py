@@ -22,6 +22,8 @@ from reconciler.errors import HostUnfit, SourceUnusable
 
 _INVISIBLE = frozenset("\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff")
 _LINK_HOPS = 40
+_LINK_DEPTH = 256
+_LINK_STEPS = 1_000_000  # of all links together: each may lead through others, and so cost far more than its bytes
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,17 @@ def _sizes(repository: pygit2.Repository, found: Mapping[bytes, Entry], limits: 
 
 def _check_links(repository: pygit2.Repository, found: Mapping[bytes, Entry], sizes: Mapping[bytes, int]) -> None:
     links = {path: content_of(repository, found[path]) for path in sizes if found[path].kind == "link"}
+    left = _LINK_STEPS
     for path, target in links.items():
-        if not _stays_inside(path, links):
+        steps = _followed(path, links, at_most=left)
+        left -= steps or 0
+        if left <= 0:
+            raise SourceUnusable(
+                f'the symlinks of the tree, "{found[path].shown}" among them, lead through too many others',
+                expected=f"at most {_LINK_STEPS} steps from all links to their files",
+                remedy="Let them name their files, not other links",
+            )
+        if steps is None:
             raise _refused(
                 found[path],
                 f"is a symlink to {target.decode('utf-8', 'backslashreplace')!r}, which leaves the tree",
@@ -174,29 +185,35 @@ def _check_links(repository: pygit2.Repository, found: Mapping[bytes, Entry], si
             )
 
 
-def _stays_inside(path: bytes, links: Mapping[bytes, bytes]) -> bool:
-    """Follow a link step by step, other links on its way included; never above the root, never absolute."""
+def _followed(path: bytes, links: Mapping[bytes, bytes], *, at_most: int) -> int | None:
+    """Follow a link step by step, other links on its way included; never above the root, never absolute.
+
+    The steps that this took, `at_most` so many; None where it leaves the tree.
+    """
     here = path.split(b"/")[:-1]
-    steps = [path.rpartition(b"/")[2]]
-    hops = 0
-    while steps:
-        step = steps.pop(0)
+    waiting = [path.rpartition(b"/")[2]]  # the next step is the last one
+    hops = steps = 0
+    while waiting and steps < at_most:
+        steps += 1
+        step = waiting.pop()
         if step in {b"", b"."}:
             continue
         if step == b"..":
             if not here:
-                return False
+                return None
             here.pop()
             continue
         target = links.get(b"/".join([*here, step]))
         if target is None:
             here.append(step)
+            if len(here) > _LINK_DEPTH:
+                return None
             continue
         hops += 1
         if hops > _LINK_HOPS or not target or target.startswith(b"/") or b"\0" in target:
-            return False
-        steps = target.split(b"/") + steps
-    return True
+            return None
+        waiting += reversed(target.split(b"/"))
+    return steps
 
 
 def _write(repository: pygit2.Repository, found: Mapping[bytes, Entry], destination: bytes) -> None:

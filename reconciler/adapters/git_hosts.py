@@ -47,21 +47,23 @@ class KnownHosts:
 
         Raises `RemoteUnavailable` where it cannot be met, `OSError` where the folder cannot be written.
         """
-        known = self._pinned(pinned)
+        lines = self._lines(pinned)
+        known = usable(lines)
         if not may_meet or keys_of(known, remote):
             return self._written_home("pinned", known)
         met = self._read_met()
         if not keys_of(met, remote):
             met = self._meet(remote, timeout_s)
-        return self._written_home("met", known + met)
+        return self._written_home("met", usable(f"{lines}\n{met}"))
 
     def keys(self, remote: Remote, pinned: tuple[str, ...], *, may_meet: bool) -> tuple[str, ...]:
         """Fingerprints that hold for a host now."""
-        known = keys_of(self._pinned(pinned), remote)
-        return fingerprints(known or (keys_of(self._read_met(), remote) if may_meet else ()))
+        lines = self._lines(pinned)
+        known = keys_of(usable(lines), remote)
+        return fingerprints(known or (keys_of(usable(f"{lines}\n{self._read_met()}"), remote) if may_meet else ()))
 
-    def _pinned(self, lines: tuple[str, ...]) -> str:
-        return usable("\n".join([_text(self._own), *lines]))
+    def _lines(self, pinned: tuple[str, ...]) -> str:
+        return "\n".join([_text(self._own), *pinned])
 
     def _read_met(self) -> str:
         return usable(_text(self._met)) + self._passing

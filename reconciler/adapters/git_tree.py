@@ -23,6 +23,7 @@ from reconciler.model.release import Commit
 LISTING_LIMIT = 20_000
 LISTING_DEPTH = 32
 TEXT_LIMIT = 1024 * 1024
+OBJECT_LIMIT = 16 * 1024 * 1024  # of one tree or commit, which are read whole; 300,000 entries fit in
 
 EntryKind = Literal["file", "executable", "link", "folder", "submodule", "unknown"]
 
@@ -62,7 +63,9 @@ def shown(path: bytes) -> str:
 def commit_at(repository: pygit2.Repository, sha: str) -> pygit2.Commit:
     """The commit of a full sha that the mirror holds."""
     try:
-        found = repository[pygit2.Oid(hex=sha)]
+        oid = pygit2.Oid(hex=sha)
+        _check_size(repository, oid, f'commit "{sha}"')
+        found = repository[oid]
     except (KeyError, ValueError, pygit2.GitError) as error:
         raise SourceUnusable(
             f'commit "{sha}" is not in the mirror',
@@ -93,6 +96,7 @@ def tree_at(repository: pygit2.Repository, commit: pygit2.Commit, path: str) -> 
 def entries(repository: pygit2.Repository, oid: pygit2.Oid, prefix: bytes = b"") -> Iterator[Entry]:
     """The entries of one tree."""
     try:
+        _check_size(repository, oid, f'folder "{shown(prefix) or "."}"')
         tree = repository[oid]
     except (KeyError, pygit2.GitError) as error:
         raise SourceUnusable(f'folder "{shown(prefix) or "."}" ({oid}) cannot be read: {error}') from error
@@ -101,6 +105,15 @@ def entries(repository: pygit2.Repository, oid: pygit2.Oid, prefix: bytes = b"")
     for entry in tree:
         name = entry.raw_name or b""
         yield Entry(prefix + name, name, _KINDS.get(entry.filemode, "unknown"), entry.id)
+
+
+def _check_size(repository: pygit2.Repository, oid: pygit2.Oid, what: str) -> None:
+    """A few kilobytes of a pack can be gigabytes of one object. Raises KeyError, GitError where it is not there."""
+    size = int(repository.odb.read_header(oid)[1])
+    if size > OBJECT_LIMIT:
+        raise SourceUnusable(
+            f"{what} is an object of {size} bytes", expected=f"at most {OBJECT_LIMIT}", remedy="Remove it from Git"
+        )
 
 
 def walk(repository: pygit2.Repository, root: pygit2.Oid, *, depth: int) -> Iterator[Entry]:

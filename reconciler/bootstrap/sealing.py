@@ -5,6 +5,8 @@ Called by `cli.secrets` and, for its masker, by `reading`. No reconciler has to 
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +84,17 @@ def reseal(settings: Settings, folder: Path, *, recipients: Sequence[str] = ()) 
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """The whole file at once, with the mode that it had."""
-    temporary = path.with_name(f".{path.name}.new")
+    """The whole file at once, with the mode that it had. The tree may be a stranger's: no name in it is written to."""
+    temporary: Path | None = None
     try:
-        temporary.write_bytes(data)
-        temporary.chmod(path.stat().st_mode & 0o777)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
         raise SourceUnusable(f"{path} cannot be written: {error.strerror}", remedy="Check its owner") from error

@@ -16,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from reconciler.adapters.git_access import TOKEN_FILE, Access, Keyring, Permissions, Rights, read_token
-from reconciler.adapters.git_hosts import fingerprints, keys_of, usable
+from reconciler.adapters.git_hosts import KnownHosts, fingerprints, keys_of, usable
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.adapters.git_ssh_keys import make_key_pair, public_of_private
 from reconciler.adapters.git_transport import Workers
@@ -329,6 +329,17 @@ def test_a_pinned_key_wins_over_one_that_was_met(ssh: SshServer, source: Source,
     true_key = ssh.line(make_key(tmp_path / "true"))
     vault.permit(url, credential, host_key="first-use", known_hosts=(true_key,))
     assert vault.problem(url).reason == Reason.HOST_KEY_MISMATCH  # type: ignore[union-attr]
+
+
+def test_a_key_that_is_revoked_is_not_trusted_because_it_was_met(tmp_path: Path) -> None:
+    key, remote = make_key_pair().public, remote_of("ssh://git@git.example.com/x")
+    line = f"git.example.com {key.kind} {key.key}"
+    (tmp_path / "met").write_text(f"{line}\n")
+    hosts = KnownHosts(tmp_path / "mirrors", tmp_path / "own", met=tmp_path / "met", remembers=True)
+    for pinned, trusted in (((), True), ((f"@revoked {line}",), False)):
+        home = hosts.home(remote, pinned, may_meet=True, timeout_s=1)
+        assert (key.key in (home / ".ssh" / "known_hosts").read_text()) is trusted
+        assert bool(hosts.keys(remote, pinned, may_meet=True)) is trusted
 
 
 def test_a_line_of_known_hosts_is_read_as_ssh_reads_it() -> None:

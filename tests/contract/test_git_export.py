@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.adapters.git_export import Limits, write_tree
 from reconciler.adapters.git_repository import Mirrors
+from reconciler.adapters.git_tree import OBJECT_LIMIT, commit_at, list_files
 from reconciler.errors import HostUnfit, SourceUnusable
 from tests.git_servers import Source, git
 
@@ -188,6 +189,33 @@ def test_limits_hold_before_the_first_byte_is_written(repository: pygit2.Reposit
             write_tree(repository, tree, tmp_path / "out", limits=limits)
     assert not (tmp_path / "out").exists()
     assert write_tree(repository, _tree(repository, deep), tmp_path / "out", limits=Limits(depth=6)).files == 1
+
+
+def test_links_that_lead_through_ever_more_links_are_refused_in_seconds(
+    repository: pygit2.Repository, tmp_path: Path
+) -> None:
+    detour = b"a/" * 200 + b"../" * 200
+    tree: Tree = {b"l%02d" % at: (LINK, detour + b"l%02d" % (at + 1)) for at in range(39)}
+    tree |= {b"m%05d" % at: (LINK, b"l00") for at in range(5000)}
+    began = time.monotonic()
+    with pytest.raises(SourceUnusable, match=r"symlinks of the tree, .* lead through too many others"):
+        write_tree(repository, _tree(repository, tree), tmp_path / "out")
+    assert time.monotonic() - began < 20
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_whose_list_alone_is_enormous_is_not_read(repository: pygit2.Repository, tmp_path: Path) -> None:
+    blob = repository.create_blob(b"x").raw
+    raw = b"".join(b"100644 %08d\0%b" % (at, blob) for at in range(OBJECT_LIMIT // 36 + 1))
+    root = repository.odb.write(pygit2.enums.ObjectType.TREE, raw)
+    for read in (lambda: list_files(repository, root), lambda: write_tree(repository, root, tmp_path / "out")):
+        with pytest.raises(SourceUnusable, match=rf'folder "." is an object of {len(raw)} bytes'):
+            read()
+    author = b"A <a@example.com> 1 +0000"
+    commit = b"tree %b\nauthor %b\ncommitter %b\n\n%b" % (str(root).encode(), author, author, b"x" * OBJECT_LIMIT)
+    sha = str(repository.odb.write(pygit2.enums.ObjectType.COMMIT, commit))
+    with pytest.raises(SourceUnusable, match=rf'commit "{sha}" is an object of {len(commit)} bytes'):
+        commit_at(repository, sha)
 
 
 def test_a_link_that_stays_inside_is_written_as_a_link(repository: pygit2.Repository, tmp_path: Path) -> None:

@@ -274,6 +274,19 @@ def test_reseal_follows_no_link_out_of_the_folder(run: Run, folder: Path, tmp_pa
     assert outside.read_bytes() == before
 
 
+def test_reseal_writes_through_no_link_that_lies_in_the_tree(run: Run, folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "authorized_keys"
+    outside.write_text("ours\n")
+    for place in (folder, folder / "projects"):
+        for name in ("platform", "blog"):
+            (place / f".{name}.yaml.new").symlink_to(outside)
+    (folder / "projects" / ".blog.yaml.new").unlink()
+    (folder / "projects" / ".platform.yaml.new").unlink()
+    assert run("reseal", str(folder)).exit_code == 0
+    assert outside.read_text() == "ours\n"
+    assert not (folder / "platform.yaml").is_symlink()
+
+
 def test_reseal_says_that_there_is_nothing_to_do(run: Run, tmp_path: Path) -> None:
     run("key")
     (tmp_path / "empty").mkdir()
