@@ -6,6 +6,7 @@ request only; they are never kept, printed or compared here.
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from collections.abc import Mapping
@@ -128,7 +129,7 @@ def read_token(path: Path) -> str:
     """The token of a file that nobody else may read. Raises `SecretUnreadable`."""
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(path.stat().st_mode)
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             text = file.read(_TOKEN_LIMIT).decode("utf-8", "replace").strip()
     except OSError as error:
         raise SecretUnreadable(

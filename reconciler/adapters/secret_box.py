@@ -36,6 +36,7 @@ PREFIX = "age:"
 LONGEST_VALUE = 64 * 1024
 _LONGEST_SEALED = 100_000
 _KEPT_OPEN = 4096
+_MARK_KEY_DIGITS = 64
 _IDENTITY = "AGE-SECRET-KEY-"
 _AGAIN = "Seal it again: gitstead seal"
 
@@ -63,12 +64,12 @@ class SecretBox:
         self._opened: OrderedDict[str, Sealed] = OrderedDict()
 
     def generation(self) -> tuple[int, ...]:
-        """Changes when the identities do: what could not be opened may be opened now."""
+        """Changes when the key files do: what could not be opened may be opened now."""
         try:
-            found = (self._keys / "identity").stat()
+            found = [(self._keys / name).stat() for name in ("identity", "mark")]
         except OSError:
             return ()
-        return found.st_ino, found.st_mtime_ns, found.st_size
+        return tuple(part for each in found for part in (each.st_ino, each.st_mtime_ns, each.st_size))
 
     def open(self, sealed: str, *, kind: str, project: str, key: str) -> str:
         """The plaintext. Raises `SecretUnreadable` where it cannot be opened or is of another kind, project or key."""
@@ -99,16 +100,18 @@ class SecretBox:
         Made with a key of this host, so that nobody can try values against it.
         """
         value = self.open(sealed, kind=kind, project=project, key=key)
-        try:
-            secret = (self._keys / "mark").read_bytes()
-        except OSError as error:
-            raise SecretUnreadable(
-                f"{kind} {key} of {project} needs {self._keys / 'mark'}, which cannot be read: {error.strerror}",
-                expected="the file that the reconciler made at its first start",
-                remedy="Put it back, or run gitstead key, which makes another",
-            ) from error
         plain = "\n".join((kind, project, key, value)).encode("utf-8", "surrogateescape")
-        return hmac.new(secret.strip(), plain, hashlib.sha256).hexdigest()[:8]
+        return hmac.new(self._mark_key(f"{kind} {key} of {project}"), plain, hashlib.sha256).hexdigest()[:8]
+
+    def _mark_key(self, place: str) -> bytes:
+        path = self._keys / "mark"
+        try:
+            found = path.read_bytes().strip()
+        except OSError as error:
+            raise _no_mark_key(place, path, f"cannot be read: {error.strerror}") from error
+        if len(found) < _MARK_KEY_DIGITS:
+            raise _no_mark_key(place, path, "is damaged")
+        return found
 
     def _open(self, sealed: str) -> Sealed:
         now = self.generation()
@@ -121,6 +124,14 @@ class SecretBox:
             if len(self._opened) > _KEPT_OPEN:
                 self._opened.popitem(last=False)
         return found
+
+
+def _no_mark_key(place: str, path: Path, what: str) -> SecretUnreadable:
+    return SecretUnreadable(
+        f"{place} needs {path}, which {what}",
+        expected="the file that the reconciler made at its first start",
+        remedy=f"Put it back, or remove {path} and run gitstead key, which makes another",
+    )
 
 
 def seal(value: str, *, kind: str, project: str, key: str, recipients: Sequence[str]) -> str:
@@ -148,7 +159,7 @@ def ensure_keys(keys: Path) -> None:
         if not (keys / "identity").exists():
             _write(keys / "identity", _new_identity())
         if not (keys / "mark").exists():
-            _write(keys / "mark", secrets.token_hex(32) + "\n")
+            _write(keys / "mark", secrets.token_hex(_MARK_KEY_DIGITS // 2) + "\n")
 
 
 def add_identity(keys: Path) -> None:
@@ -253,6 +264,7 @@ def _only_writer(keys: Path) -> Iterator[None]:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX)
             yield
+            os.fsync(folder)  # a value sealed to a key that a power cut takes back is lost
         finally:
             os.close(folder)
     except OSError as error:

@@ -199,6 +199,19 @@ def test_a_missing_key_of_the_marks_is_named(keys: Path) -> None:
         SecretBox(keys, Masker()).mark(sealed, **PLACE)
 
 
+@pytest.mark.parametrize("content", ["", "\n", "0123456789abcdef\n"])
+def test_a_damaged_key_of_the_marks_is_no_key_that_others_could_guess(keys: Path, content: str) -> None:
+    sealed, box = sealed_for(keys), SecretBox(keys, Masker())
+    before, good = box.generation(), (keys / "mark").read_text()
+    (keys / "mark").write_text(content)
+    with pytest.raises(SecretUnreadable, match=r"needs .*mark, which is damaged"):
+        box.mark(sealed, **PLACE)
+    damaged = box.generation()
+    (keys / "mark").write_text(good)
+    assert len({before, damaged, box.generation()}) == 3, "the loop tries again by itself"
+    assert len(box.mark(sealed, **PLACE)) == 8
+
+
 def test_what_opens_is_masked_even_where_it_does_not_belong(keys: Path) -> None:
     masker = Masker()
     with pytest.raises(SecretUnreadable):
