@@ -140,7 +140,7 @@ def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platf
             platform_repo=settings.platform_repo,
             app_repo_of=sources.app_repo_of,
             clock=time.time,
-            on_live=limits.disk.ask,
+            on_ended=limits.disk.ask,
         ),
         heartbeat=heartbeat,
         full_look_s=settings.full_look_s,

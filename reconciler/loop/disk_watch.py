@@ -1,4 +1,4 @@
-"""Measures the disk beside the runs: after each deployment that went live, and daily.
+"""Measures the disk beside the runs: after each deployment, and daily.
 
 Started and stopped by `bootstrap`; `observe` takes the last measurement, `apply` prunes the build cache through
 it. Decides nothing about what is removed.

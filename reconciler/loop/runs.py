@@ -38,8 +38,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Runs:
-    """`platform_repo` is the platform repository's address; `app_repo_of` gives a project's. `on_live` is called
-    when a deployment went live.
+    """`platform_repo` is the platform repository's address; `app_repo_of` gives a project's. `on_ended` is called
+    when a deployment went live, or ended without.
     """
 
     executor: Executor
@@ -48,7 +48,7 @@ class Runs:
     platform_repo: str
     app_repo_of: Callable[[str], str]
     clock: Callable[[], float]
-    on_live: Callable[[], None] = lambda: None
+    on_ended: Callable[[], None] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _in_flight: dict[str, ProjectPlan] = field(default_factory=dict)
 
@@ -84,8 +84,8 @@ class Runs:
         for operation in applied.done:
             self._keep_commits(operation)
             _log_outcome(operation)
-        if any(isinstance(each, MarkLive) for each in applied.done):
-            self.on_live()
+        if any(isinstance(each, MarkLive | EndDeployment) for each in applied.done):
+            self.on_ended()
         if applied.failed is None or applied.error is None:
             if not plan.partial:
                 self.recorder.clear_failure(plan.project)

@@ -1,7 +1,7 @@
 """Which images of ours are removed since nothing needs them any more, and when the build cache is pruned.
 
 One pass of `planner`; pure. Judged as of the last measurement of the disk, which comes after each deployment
-that went live and daily: without one nothing is removed. Never an image of somebody else, never one that a
+and daily: without one nothing is removed. Never an image of somebody else, never one that a
 container uses.
 """
 
@@ -39,7 +39,10 @@ class _Unneeded:
 
 
 def collect(world: World, engine: Engine, views: Mapping[str, View]) -> Mapping[str, tuple[RemoveImage, ...]]:
-    """Project to the removals of its images: the nameless ones, and the oldest that exceed the budget."""
+    """Project to the removals of its images: the nameless ones, and the oldest that exceed the budget.
+
+    There is no budget while the host has no room for a build: a cache must not keep one waiting.
+    """
     disk = world.observed.disk
     if disk is None or not world.desired.complete:
         return {}
@@ -47,7 +50,8 @@ def collect(world: World, engine: Engine, views: Mapping[str, View]) -> Mapping[
     if not unneeded:
         return {}
     removals: dict[str, tuple[RemoveImage, ...]] = {}
-    for each, freed_bytes in _beyond_budget(unneeded, engine, disk=disk, budget_bytes=world.host.disk_budget_bytes):
+    budget_bytes = 0 if world.observed.disk_problem else world.host.disk_budget_bytes
+    for each, freed_bytes in _beyond_budget(unneeded, engine, disk=disk, budget_bytes=budget_bytes):
         removal = RemoveImage(
             project=each.project,
             cause=NOT_NEEDED,

@@ -153,3 +153,11 @@ def test_the_budget_is_one_for_all_projects_and_the_longest_unused_goes_first(wo
     assert collected(world) == ids(world, 1)
     world.host = replace(world.host, disk_budget_bytes=100 * MB)
     assert collected(world) == ids(world, 1, 2)
+
+
+def test_below_the_floor_nothing_is_kept_as_a_cache(world: World) -> None:
+    world.host = replace(world.host, disk_budget_bytes=1000 * MB)
+    world.measure()
+    assert collected(world) == set()
+    world.disk_problem = "1.2 GB free at /var/lib/docker, 2.0 GB is the floor"
+    assert collected(world) == ids(world, 1, 2)
