@@ -56,7 +56,7 @@ def open_deployment(view: View, *, may_build: bool) -> Opening:
     if due is None or view.now < due:
         return Opening(due_at=due or 0.0)
     last = view.past.last_ended
-    if last is not None and is_retried(view, last):
+    if last is not None and is_retried(view, last) and last.commit.sha == wanted.commit.sha:
         cause = Cause("request", f"d{last.number} is tried again as a person asked: {cause.text}")
     begun = _begin(view, wanted, wanted.commit, cause=cause, fields=fields, may_build=may_build)
     waiting = confirmation(view)
