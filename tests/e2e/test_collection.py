@@ -37,7 +37,7 @@ def release(platform: Platform, name: str, *versions: str) -> None:
 @pytest.fixture
 def foreign(platform: Platform) -> Iterator[list[str]]:
     """Images of somebody else, made before anything of ours and kept to the end."""
-    name = f"somebody-{platform.folder.name.lower()}"
+    name = f"somebody-{platform.folder.name.lower().replace('_', '')}"
     docker("tag", "gitstead/base-python", f"{name}:theirs")
     yield [f"{name}:theirs", f"{name}:upon-ours", f"{name}:copy"]
     for tag in ("theirs", "upon-ours", "copy"):
