@@ -17,6 +17,7 @@ _ENDS = {22: ("bold", "dim"), 23: ("italic",), 24: ("underline",), 27: ("inverse
 _CUBE = (0, 95, 135, 175, 215, 255)
 _GREY_SPREAD = 48
 _LONGEST = 20_000
+_MOST_SPANS = 200
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class _Look:
 
 
 def spans(line: str) -> tuple[Span, ...]:
-    """One log line as coloured pieces. A line of more than 20,000 characters is cut, and says so."""
+    """One log line as coloured pieces. A line of more than 20,000 characters is cut, and says so.
+
+    After 200 pieces the rest keeps the last look: a page of lines that change it with each letter would take minutes.
+    """
     line = still(line)
     rest = len(line) - _LONGEST
     if rest > 0:
@@ -50,10 +54,12 @@ def spans(line: str) -> tuple[Span, ...]:
     found: list[Span] = []
     look, at = _Look(), 0
     for match in SGR.finditer(line):
+        if len(found) >= _MOST_SPANS:
+            break
         _append(found, line[at : match.start()], look)
         look = _after(match[1], look)
         at = match.end()
-    _append(found, line[at:], look)
+    _append(found, SGR.sub("", line[at:]), look)
     if rest > 0:
         found.append(Span("t-dim", f" … {rest} more characters are in the plain text"))
     return tuple(found)

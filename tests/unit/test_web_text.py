@@ -20,6 +20,13 @@ def test_colours_of_a_terminal_become_classes() -> None:
     assert spans("\x1b[31;1mERROR:\x1b[0m no flsk") == (Span("t-red t-bold", "ERROR:"), Span("", " no flsk"))
 
 
+def test_a_line_that_changes_its_colour_with_each_letter_is_bounded_and_whole() -> None:
+    found = spans("\x1b[31ma\x1b[32mb" * 1000)
+    assert len(found) <= 201
+    assert "".join(span.text for span in found) == "ab" * 1000
+    assert {span.classes for span in found} == {"t-red", "t-green"}
+
+
 def test_a_colour_lasts_until_it_is_reset() -> None:
     found = spans("\x1b[92mgood\x1b[4m under\x1b[24m\x1b[39m plain")
     assert found == (Span("t-green", "good"), Span("t-green t-underline", " under"), Span("", " plain"))
