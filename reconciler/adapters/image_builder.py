@@ -48,7 +48,8 @@ class BuildRequest:
 
     `tag` is `repository:tag`. `build_contexts` are further folders by name (BuildKit newer than the one of
     engine 20.10). `job_id` marks the children, so that they are found after a kill of ours.
-    `secrets` are in plain text by name, for `RUN --mount=type=secret,id=<name>`.
+    `secrets` are in plain text by name, for `RUN --mount=type=secret,id=<name>`. Cache mounts are shared with builds of
+    the same `cache_namespace` alone, whatever id a Dockerfile names.
     """
 
     context: Path
@@ -60,6 +61,7 @@ class BuildRequest:
     build_args: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     build_contexts: Mapping[str, Path] = field(default_factory=dict)
+    cache_namespace: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,8 @@ def _options(request: BuildRequest, id_file: Path, env: Mapping[str, str]) -> Se
     options = [*_OPTIONS, f"--iidfile={id_file}", f"--tag={request.tag}", f"--file={request.dockerfile}"]
     options += [f"--label={name}={value}" for name, value in request.labels.items()]
     options += [f"--build-arg={name}={value}" for name, value in request.build_args.items()]
+    if request.cache_namespace:  # the last one counts, so no argument of the spec chooses another
+        options.append(f"--build-arg=BUILDKIT_CACHE_MOUNT_NS={request.cache_namespace}")
     options += [f"--build-context={name}={path}" for name, path in request.build_contexts.items()]
     # By name alone, so that a password in a proxy's address stays out of the argv; no part of the cache key.
     proxies = [name for proxy in _PROXIES for name in (proxy, proxy.upper())]

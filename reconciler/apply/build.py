@@ -85,6 +85,7 @@ class Builds:
                 },
                 build_args=op.args,
                 timeout_s=op.timeout_s,
+                cache_namespace=f"{self.instance}/{op.project}",
                 job_id=f"{self.instance}/{op.project}/d{op.deployment}",
                 secrets={
                     name: self.secrets.open(sealed, kind="build-secret", project=op.project, key=name)

@@ -113,6 +113,22 @@ def test_an_image_comes_with_our_labels_its_name_and_its_content(instance: str, 
     assert any("COPY hello.txt" in text for text in sink.texts("system"))
 
 
+def test_a_cache_mount_is_the_namespaces_own_whatever_a_dockerfile_or_argument_says(
+    instance: str, context: Path, image: str
+) -> None:
+    mount = f"RUN --mount=type=cache,id=gitstead-pip-{instance},target=/kept"
+    builder = ImageBuilder(None)
+
+    def kept(namespace: str, *, args: dict[str, str] | None = None) -> list[str]:
+        sink, script = Lines(), f"FROM {image}\n{mount} echo {nonce()}; cat /kept/* || true; echo mine > /kept/it\n"
+        builder.build(request(context, instance, script, cache_namespace=namespace, build_args=args or {}), sink)
+        return sink.texts("stdout")[1:]
+
+    assert [kept(f"{instance}/blog"), kept(f"{instance}/blog")] == [[], ["mine"]]
+    args = {"BUILDKIT_CACHE_MOUNT_NS": f"{instance}/blog"}
+    assert kept(f"{instance}/hostile", args=args) == []
+
+
 def test_the_same_input_gives_the_same_image_out_of_the_cache(instance: str, context: Path, image: str) -> None:
     first, second = Lines(), Lines()
     wanted = request(context, instance, f"FROM {image}\nWORKDIR /tmp\nRUN echo {nonce()}\n")
