@@ -15,8 +15,8 @@ from reconciler.errors import SourceUnusable
 from reconciler.model.naming import digest
 
 MOST_ENTRIES = 100_000
-_TOKENS = re.compile(r"\*\*/|\*\*|\*|\?|[^*?]+")
-_WILD = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+_TOKENS = re.compile(rb"\*\*/|\*\*|.", re.DOTALL)
+_MOST_STEPS_KEPT = 10_000
 
 
 def watched_key(repository: pygit2.Repository, root: pygit2.Oid, globs: tuple[str, ...]) -> str:
@@ -34,10 +34,48 @@ def watched_key(repository: pygit2.Repository, root: pygit2.Oid, globs: tuple[st
     return digest(sorted(found.items()))
 
 
-def pattern(glob: str) -> re.Pattern[bytes]:
-    """A glob as in .gitignore: `*` and `?` stay in a folder, `**` crosses folders; all else is itself."""
-    parts = (_WILD.get(token) or re.escape(token) for token in _TOKENS.findall(glob))
-    return re.compile("".join(parts).encode() + rb"\Z", re.DOTALL)
+class Glob:
+    """A glob as in .gitignore: `*` and `?` stay in a folder, `**` crosses folders; all else is itself.
+
+    No regular expression: names that a stranger chose could keep one busy for hours. Here a path costs one step a
+    byte, from the places of the glob that may come next to those behind it, and each step is worked out once.
+    """
+
+    def __init__(self, glob: str) -> None:
+        self._tokens = _TOKENS.findall(glob.encode())
+        self._steps: dict[tuple[frozenset[int], int], frozenset[int]] = {}
+
+    def match(self, path: bytes) -> bool:
+        """Whether it takes the whole path."""
+        places = frozenset(self._from(0))
+        for byte in path:
+            step = (places, byte)
+            after = self._steps.get(step)
+            if after is None:
+                if len(self._steps) >= _MOST_STEPS_KEPT:
+                    self._steps.clear()
+                after = self._steps[step] = frozenset(each for at in places for each in self._after(at, byte))
+            places = after
+        return len(self._tokens) in places
+
+    def _from(self, at: int) -> Iterator[int]:
+        """The place, and those behind it that need no byte more."""
+        yield at
+        while at < len(self._tokens) and self._tokens[at] in (b"*", b"**", b"**/"):
+            at += 1
+            yield at
+
+    def _after(self, at: int, byte: int) -> Iterator[int]:
+        token = self._tokens[at] if at < len(self._tokens) else b""
+        is_slash = byte == ord("/")
+        if token == b"**" or (token == b"*" and not is_slash):
+            yield from self._from(at)
+        elif token == b"**/":
+            yield at
+            if is_slash:
+                yield from self._from(at + 1)
+        elif token == bytes((byte,)) or (token == b"?" and not is_slash):
+            yield from self._from(at + 1)
 
 
 def _matches(repository: pygit2.Repository, root: pygit2.Oid, glob: str) -> Iterator[tuple[str, str]]:
@@ -56,7 +94,7 @@ def _matches(repository: pygit2.Repository, root: pygit2.Oid, glob: str) -> Iter
     if words[fixed:] == ["**"]:
         yield above.decode("utf-8", "backslashreplace"), str(oid)
         return
-    wanted = pattern("/".join(words[fixed:]))
+    wanted = Glob("/".join(words[fixed:]))
     for count, entry in enumerate(walk(repository, oid, depth=LISTING_DEPTH), 1):
         if count > MOST_ENTRIES:
             raise SourceUnusable(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reconciler.adapters.git_repository import Mirrors
-from reconciler.adapters.git_watched import pattern
+from reconciler.adapters.git_watched import Glob
 from reconciler.errors import SourceUnusable
 from tests.git_servers import Source
 
@@ -82,10 +85,29 @@ def test_globs_that_match_nothing_are_told_since_nothing_would_ever_be_deployed(
 
 
 def test_only_stars_and_question_marks_are_wild() -> None:
-    assert pattern("a[b].py").match(b"a[b].py")
-    assert not pattern("a[b].py").match(b"ab.py")
-    assert pattern("?.py").match(b"x.py")
-    assert not pattern("?.py").match(b"/.py")
-    assert not pattern("*.py").match(b"x.py\n")
-    assert pattern("a/**/b").match(b"a/b")
-    assert pattern("a/**/b").match(b"a/x/y/b")
+    assert Glob("a[b].py").match(b"a[b].py")
+    assert not Glob("a[b].py").match(b"ab.py")
+    assert Glob("?.py").match(b"x.py")
+    assert not Glob("?.py").match(b"/.py")
+    assert not Glob("*.py").match(b"x.py\n")
+    assert Glob("a/**/b").match(b"a/b")
+    assert Glob("a/**/b").match(b"a/x/y/b")
+
+
+def test_a_glob_means_what_its_parts_mean() -> None:
+    meant = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    for parts in itertools.product(("**/", "**", "*", "?", "a", "/"), repeat=4):
+        glob = "".join(parts)
+        tokens = re.findall(r"\*\*/|\*\*|\*|\?|[^*?]+", glob)
+        wanted = re.compile("".join(meant.get(each) or re.escape(each) for each in tokens).encode() + rb"\Z", re.DOTALL)
+        found = Glob(glob)
+        for signs in itertools.chain.from_iterable(itertools.product(b"a/b", repeat=size) for size in range(5)):
+            path = bytes(signs)
+            assert found.match(path) == bool(wanted.match(path)), (glob, path)
+
+
+def test_names_that_nearly_match_cost_no_time() -> None:
+    glob, began = Glob("**/*-*-*-*-*-*-*.py"), time.monotonic()
+    for at in range(1000):
+        assert not glob.match(b"src/" + b"-" * 240 + b"%d" % at)
+    assert time.monotonic() - began < 10
