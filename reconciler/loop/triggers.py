@@ -171,7 +171,9 @@ class Requests:
         if request.kind == "cancel":
             if past.open is None or past.open.number != number or past.open.state is State.SWITCHING:
                 return "refused", f"d{number} of {request.project} is not under way any more"
-            return self._consent(request, gates.cancellation(request.project, number), f"d{number} was cancelled")
+            return self._consent(
+                request, gates.cancellation(request.project, number), f"cancelling d{number} was asked for"
+            )
         if past.open is not None or past.last_ended is None or past.last_ended.number != number:
             return "refused", f"d{number} is not what {request.project} tried last, or another try is under way"
         self._recorder.clear_failure(request.project)

@@ -148,6 +148,9 @@ def _attempt(view: View) -> Iterable[Part]:
         message = f"d{now.number} ({now.commit.sha[:7]}) is {now.state}: {now.cause_text}"
         if now.state is State.CHECKING and view.world.observed.routes is None:
             message += f"; the switch waits for Caddy ({view.world.observed.caddy_problem})"
+        if now.state is State.QUEUED and not view.world.observed.disk_problem:
+            builds = view.host.builds
+            message += f"; it waits for its turn: {builds} build{'' if builds == 1 else 's'} at once on this host"
         health = Health.PROGRESSING
         yield health, Condition("Reconciling", "True", Reason.DEPLOYING, message)
 
