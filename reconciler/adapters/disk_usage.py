@@ -7,6 +7,7 @@ nothing about what is removed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping
@@ -62,9 +63,15 @@ class Room:
     floor_bytes: int | None
 
     def spaces(self, data_root: Path | None) -> tuple[Space, ...]:
-        """Each filesystem once."""
-        found = [space(folder, self.floor_bytes) for folder in (data_root, self.state) if folder is not None]
-        return tuple({each.device: each for each in found}.values())
+        """Each filesystem once; one that does not answer is left out: nothing is concluded from its silence."""
+        found: dict[int, Space] = {}
+        for folder in (data_root, self.state):
+            if folder is None:
+                continue
+            with contextlib.suppress(OSError):
+                each = space(folder, self.floor_bytes)
+                found[each.device] = each
+        return tuple(found.values())
 
 
 @dataclass(frozen=True)

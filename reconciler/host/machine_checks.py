@@ -73,7 +73,7 @@ def check_disk(spaces: Sequence[Space]) -> Check:
             "see what fills it with docker system df; docker rmi removes images that nothing runs;"
             " limits.disk and limits.disk_floor of host.yaml are ours",
         )
-    return Check("disk", "ok", "; ".join(str(each) for each in spaces))
+    return Check("disk", "ok", "; ".join(str(each) for each in spaces) or "free space cannot be read here")
 
 
 def check_clock(*, now: float | None = None) -> Check:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.adapters.disk_usage import Room
 from reconciler.bootstrap.limits import cache_limit
 from reconciler.errors import HostUnfit
 from reconciler.host import engine_setup
@@ -51,3 +52,10 @@ def test_a_build_cache_is_pruned_only_where_a_limit_is_set_or_the_engine_is_ours
     assert cache_limit(Settings(tmp_path), "OURS") == 20 * GIB
     assert cache_limit(Settings(tmp_path), "THEIRS") == 0
     assert cache_limit(Settings(tmp_path, build_cache_bytes=GIB), "OURS") == GIB
+
+
+def test_a_filesystem_that_does_not_answer_ends_no_look(tmp_path: Path) -> None:
+    unreadable = Path("/", "x" * 300)
+    with pytest.raises(OSError, match="too long"):
+        unreadable.stat()
+    assert [each.folder for each in Room(tmp_path, 1).spaces(unreadable)] == [tmp_path]
