@@ -31,6 +31,13 @@ class Outputs:
 
     def keep(self, project_name: str, deployment: int, container: str) -> None:
         """Append the last 200 lines that `container` printed; that they cannot be read is said in their place."""
+        try:
+            self._keep(project_name, deployment, container)
+        except GitsteadError as error:
+            log.warning("output.not_kept", project=project_name, deployment=deployment, reason=error.reason)
+
+    def _keep(self, project_name: str, deployment: int, container: str) -> None:
+        """Raises StoreBusy, StoreUnusable."""
         sink = self.open_log(project_name, deployment)
         try:
             sink.write("system", f"The last output of {container}:", at=self.clock())
@@ -39,7 +46,6 @@ class Outputs:
                 text = line.decode("utf-8", "replace").rstrip("\r\n")
                 sink.write(stream, pieces.mask(text, origin=stream, ends=line.endswith(b"\n")), at=at)
         except GitsteadError as error:
-            log.warning("output.not_kept", project=project_name, deployment=deployment, reason=error.reason)
             sink.write("system", f"It could not be read: {error.what}", at=self.clock())
         finally:
             sink.close()

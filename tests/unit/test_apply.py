@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
+from reconciler.adapters.docker_engine import DockerEngine
 from reconciler.apply.build import public_source
 from reconciler.apply.failpoints import Failpoints, places
 from reconciler.apply.jobs import Cancel, Jobs, Outcome
 from reconciler.apply.operations import HANDLERS
-from reconciler.errors import BuildFailed, EngineUnavailable, StoreBusy
+from reconciler.apply.output import Outputs
+from reconciler.errors import BuildFailed, EngineUnavailable, StoreBusy, StoreUnusable
+from reconciler.history.logs import BuildLogs
+from reconciler.masking import Masker
 from reconciler.model.condition import Reason
 from reconciler.model.job import Job, JobKey, JobKind
 from reconciler.model.operation import OPERATIONS
@@ -112,6 +117,17 @@ def test_a_job_whose_end_cannot_be_written_down_is_over_all_the_same() -> None:
     jobs.start(KEY, lambda _: Outcome(image_id="sha256:1"), subject="key", deadline_s=5)
     assert news.wait(5)
     assert (jobs.snapshot()[KEY].state, jobs.snapshot()[KEY].image_id) == ("succeeded", "sha256:1")
+
+
+def test_a_log_that_takes_no_line_keeps_no_deployment_from_ending(tmp_path: Path) -> None:
+    logs = BuildLogs(tmp_path / "logs.db", create=True)
+    logs.close()
+    engine = DockerEngine("unix:///nowhere.sock", instance="k3v9qa")
+    with pytest.raises(StoreUnusable):
+        logs.open_log("shop", 1, now=1.0)
+    Outputs(Masker(), engine, lambda name, number: logs.open_log(name, number, now=1.0), lambda: 1.0).keep(
+        "shop", 1, "gs-k3v9qa-shop-d1-web-1"
+    )
 
 
 def test_a_cancelled_job_leaves_no_outcome() -> None:
