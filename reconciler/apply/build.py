@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.adapters.image_builder import BuildRequest, ImageBuilder
 from reconciler.apply.jobs import Cancel, Outcome
@@ -23,6 +25,8 @@ from reconciler.model.effects import LogSink, Secrets
 from reconciler.model.naming import LABEL_CONTENT, LABEL_INSTANCE, LABEL_PROJECT
 from reconciler.model.operation import StartBuild
 from reconciler.model.versions import fits
+
+log = structlog.get_logger(__name__)
 
 BASE_PREFIX = "gitstead/base-"
 _OCI = "org.opencontainers.image."
@@ -60,7 +64,7 @@ class Builds:
             self._say(sink, str(error))
             raise
         finally:
-            sink.close()
+            close_log(sink, f"{op.project} d{op.deployment}")
 
     def _build(self, op: StartBuild, cancel: Cancel, sink: LogSink) -> Outcome:
         self._say(sink, f"Building {op.project} d{op.deployment} from {op.commit} (build.type {op.build_type})")
@@ -131,6 +135,14 @@ class Builds:
 
     def _say(self, sink: LogSink, text: str) -> None:
         sink.write("system", text, at=self.clock())
+
+
+def close_log(sink: LogSink, name: str) -> None:
+    """A log that cannot be closed now is closed at the next start: what was built counts all the same."""
+    try:
+        sink.close()
+    except GitsteadError as error:
+        log.warning("log.not_closed", deployment=name, reason=error.reason)
 
 
 def public_source(repo: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from reconciler.adapters.docker_engine import DockerEngine
-from reconciler.apply.build import public_source
+from reconciler.apply.build import close_log, public_source
 from reconciler.apply.failpoints import Failpoints, places
 from reconciler.apply.jobs import Cancel, Jobs, Outcome
 from reconciler.apply.operations import HANDLERS
@@ -128,6 +128,15 @@ def test_a_log_that_takes_no_line_keeps_no_deployment_from_ending(tmp_path: Path
     Outputs(Masker(), engine, lambda name, number: logs.open_log(name, number, now=1.0), lambda: 1.0).keep(
         "shop", 1, "gs-k3v9qa-shop-d1-web-1"
     )
+
+
+def test_a_log_that_cannot_be_closed_undoes_no_build(tmp_path: Path) -> None:
+    logs = BuildLogs(tmp_path / "logs.db", create=True)
+    sink, other = logs.open_log("shop", 1, now=1.0), logs.open_log("shop", 2, now=1.0)
+    logs.close()
+    with pytest.raises(StoreUnusable):
+        other.close()
+    close_log(sink, "shop d1")
 
 
 def test_a_cancelled_job_leaves_no_outcome() -> None:
