@@ -56,7 +56,10 @@ def deployments(name: str) -> Response:
     shown = found[:limit]
     more = shown[-1].number if len(found) > limit else None
     builds = store().queries.builds(name, [each.number for each in shown])
-    rows = [{**shapes.deployment(each), "build": shapes.plain(builds.get(each.number))} for each in shown]
+    rows = [
+        {**shapes.deployment(each), "build": shapes.job(job) if (job := builds.get(each.number)) else None}
+        for each in shown
+    ]
     return _tagged(tag, {"deployments": rows, "next_before": more})
 
 
@@ -77,7 +80,7 @@ def deployment(name: str, number: int) -> Response:
             "build_s": timing.build_s,
             "total_s": timing.total_s,
             "operations": shapes.plain(queries.operations(name, number)),
-            "jobs": shapes.plain(queries.job_rows(name, number)),
+            "jobs": [shapes.job(each) for each in queries.job_rows(name, number)],
         },
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+from reconciler.model.job import Job
 from reconciler.model.release import Deployment
 from reconciler.model.status import ProjectStatus
 
@@ -26,13 +27,23 @@ def plain(value: object) -> Any:
     return value
 
 
+def job(found: Job) -> dict[str, Any]:
+    """All fields but what it was about: of a build, that is the key that its image is named by."""
+    whole: dict[str, Any] = plain(found)
+    del whole["subject"]
+    return whole
+
+
 def status(found: ProjectStatus) -> dict[str, Any]:
     """All fields, and `headline`."""
     return {**plain(found), "headline": found.headline}
 
 
 def deployment(found: Deployment) -> dict[str, Any]:
-    """All fields, and `is_open`; `config` says in print what `run` says in values, so that is left away."""
+    """All fields, and `is_open`. `config` says in print what `run` says in values, so that is left away; and so are
+    the keys that an image is named by: whoever knows its name can build upon it, and read what is in it.
+    """
     whole: dict[str, Any] = plain(found)
-    del whole["run"]
+    for name in ("run", "content_key", "source_key"):
+        del whole[name]
     return {**whole, "is_open": found.is_open}

@@ -172,3 +172,21 @@ def test_healthz_says_that_the_store_cannot_be_read(world: World, client: FlaskC
     assert answer.status_code == 503
     assert answer.json is not None
     assert "store" in answer.json["error"]["what"]
+
+
+def test_what_an_image_is_named_by_is_not_told_since_whoever_knows_it_can_build_upon_the_image(
+    world: World, client: FlaskClient
+) -> None:
+    world.deploy("blog", 1)
+    world.built("blog", 1, seconds=2.0)
+    with_jobs = client.get("/api/projects/blog/deployments/1").json
+    listed = client.get("/api/projects/blog/deployments").json
+    assert with_jobs is not None
+    assert listed is not None
+    (job,) = with_jobs["jobs"]
+    for each in (with_jobs, listed["deployments"][0]):
+        assert "image_id" in each
+        assert not {"content_key", "source_key", "run"} & set(each)
+    for each in (job, listed["deployments"][0]["build"]):
+        assert each["key"]["kind"] == "build"
+        assert "subject" not in each
