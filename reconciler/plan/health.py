@@ -24,7 +24,8 @@ from reconciler.plan.view import View, identity
 class Planned:
     """What the other passes decided for the project: the verdict speaks about that too.
 
-    `taken_over` is the name of a container that is adopted just now.
+    `taken_over` is the name of a container that is adopted just now. `is_mended`: what failed may be tried again
+    by now, and nothing wants it any more.
     """
 
     opening: Opening = field(default_factory=Opening)
@@ -32,6 +33,7 @@ class Planned:
     waiting: Waiting | None = None
     orphan: bool = False
     taken_over: str = ""
+    is_mended: bool = False
 
 
 def unknown(reason: Reason, message: str) -> Verdict:
@@ -46,7 +48,7 @@ def judge(view: View, planned: Planned) -> Verdict:
         *_spec(view),
         *_disk(view, planned),
         *_failed(view),
-        *_trouble(view),
+        *_trouble(view, planned),
         *_attempt(view),
         *_source(view),
         _serving(view, planned),
@@ -128,10 +130,10 @@ def _disk(view: View, planned: Planned) -> Iterable[Part]:
         yield Health.DEGRADED, Condition("Stalled", "True", Reason.DISK_LOW, message)
 
 
-def _trouble(view: View) -> Iterable[Part]:
+def _trouble(view: View, planned: Planned) -> Iterable[Part]:
     """An operation that failed, and none that went well since."""
     trouble = view.failure
-    if trouble is None:
+    if trouble is None or planned.is_mended:
         return
     message = f"{trouble.resource}: {trouble.message}"
     if trouble.retryable:

@@ -7,6 +7,7 @@ Looks at the whole host, since ports and host names clash across projects.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Desired
@@ -179,11 +180,13 @@ def _joined(
         steps = ()  # who gets the visitors back is decided when the old one runs again
     operations = (*repairs, *trouble.up_to_failed(view, steps), *trouble.without_failed(view, cleared))
     quiet_until, failed_until = trouble.quiet_until(view.failure), trouble.due_at(view.failure)
+    failed = view.failure.resource if view.failure else ""
+    is_mended = view.now >= failed_until and all(each.resource != failed for each in operations)
     retries = (planned.opening.due_at, planned.repair.due_at, failed_until)
     return ProjectPlan(
         view.project,
         operations if view.now >= quiet_until else (),
-        verdict=judge(view, planned),
+        verdict=judge(view, replace(planned, is_mended=is_mended)),
         waiting=planned.waiting,
         held=held,
         wake_at=_next(view, (*due, *retries, quiet_until)),

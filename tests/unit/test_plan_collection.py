@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.errors import EngineConflict
+from reconciler.model.condition import Reason
 from reconciler.model.observed import Image
 from reconciler.model.operation import RemoveImage
 from reconciler.model.release import State
@@ -161,3 +163,19 @@ def test_below_the_floor_nothing_is_kept_as_a_cache(world: World) -> None:
     assert collected(world) == set()
     world.disk_problem = "1.2 GB free at /var/lib/docker, 2.0 GB is the floor"
     assert collected(world) == ids(world, 1, 2)
+
+
+def test_a_removal_that_failed_is_told_until_nothing_wants_it_any_more(world: World) -> None:
+    world.measure()
+    world.refusals["RemoveImage"] = EngineConflict("a container uses it")
+    world.apply(world.plan())
+    assert Reason.RETRYING in reasons(world)
+    for number in (1, 2):
+        world.add_foreign(f"theirs-{number}", image_id=image_of(world, number).id)
+    world.now += 3600.0
+    assert reasons(world) == [Reason.LIVE]
+
+
+def reasons(world: World) -> list[Reason]:
+    verdict = next(each.verdict for each in world.plan().projects if each.project == "blog")
+    return [each.reason for each in verdict.conditions] if verdict else []
