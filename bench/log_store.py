@@ -56,7 +56,7 @@ class Ingest:
     def run(self, texts: list[str]) -> None:
         """Into a store of its own, made anew. A sample of the memory each 20,000 lines."""
         self.path.unlink(missing_ok=True)
-        logs = BuildLogs(self.path, masker=self.masker, create=True)
+        logs = BuildLogs(self.path, masker_of=lambda _: self.masker, create=True)
         before = _memory_mb()
         sink = logs.open_log("bench", 1, now=1.0)
         sink.step(BuildStep(_STEP, 1.0))

@@ -49,7 +49,7 @@ class BuildRequest:
     `tag` is `repository:tag`. `build_contexts` are further folders by name (BuildKit newer than the one of
     engine 20.10). `job_id` marks the children, so that they are found after a kill of ours.
     `secrets` are in plain text by name, for `RUN --mount=type=secret,id=<name>`. Cache mounts are shared with builds of
-    the same `cache_namespace` alone, whatever id a Dockerfile names.
+    the same `cache_namespace` alone, whatever id a Dockerfile names. What `masker` knows is in no error.
     """
 
     context: Path
@@ -62,6 +62,7 @@ class BuildRequest:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     build_contexts: Mapping[str, Path] = field(default_factory=dict)
     cache_namespace: str = ""
+    masker: Masker = field(default_factory=Masker, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class ImageBuilder:
     `docker_host` None is the default socket. `scratch` is where each build has a folder for its own files; None
     is the system's. `on_built` is called after each image that was made, since older engines announce none of
     BuildKit's. `plugin_folders` come before the usual ones. `secrets_folder` holds build secrets while they are
-    needed and nothing else. What `masker` knows is in no error.
+    needed and nothing else.
     """
 
     def __init__(
@@ -111,14 +112,12 @@ class ImageBuilder:
         on_built: Callable[[], None] | None = None,
         plugin_folders: Iterable[Path] = (),
         secrets_folder: Path | None = None,
-        masker: Masker | None = None,
     ) -> None:
         self._docker_host = docker_host or _DEFAULT_SOCKET
         self._scratch = scratch
         self._on_built = on_built
         self._plugin_folders = tuple(plugin_folders)
         self._secrets_folder = secrets_folder or Path(tempfile.gettempdir(), "gitstead-secrets")
-        self._masker = masker or Masker()
         self._left_behind: set[str] = set()  # jobs whose engine went away: it may have been still ending then
 
     def build(self, request: BuildRequest, sink: LogSink, *, cancellation: Cancellation | None = None) -> Built:
@@ -153,7 +152,8 @@ class ImageBuilder:
         return Built(image_id, steps=len(outcomes), cached=outcomes.count("cached"))
 
     def _run(self, attempt: _Attempt) -> tuple[BuildProgress, int]:
-        request, progress = attempt.request, BuildProgress(self._masker)
+        request = attempt.request
+        progress = BuildProgress(request.masker)
         # A configuration folder of its own: no other builder is selected there, and what buildx notes of each
         # build for its history goes with it.
         buildx_config = str(attempt.scratch / "buildx")

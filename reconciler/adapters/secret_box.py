@@ -1,7 +1,8 @@
 """Sealed values: texts that lie in Git and that only this platform's key opens; the only importer of pyrage.
 
 Called by `loop` and `apply` (open), by the CLI and `deploy-key` (seal) and by `bootstrap` (the key files). What it
-opened is masked from then on. It must not write, log or put into an error what is inside a value.
+opened is masked from then on, in a project's logs what is its own. It must not write, log or put into an error what is
+inside a value.
 
 A sealed text is `age:` and, in base64, an age file whose plaintext is `gitstead/v1`, kind, project (or `*`), key and
 value, one a line; the value is the rest, newlines included. tests/vectors/sealed.json holds it to that.
@@ -53,11 +54,13 @@ class Sealed(NamedTuple):
 class SecretBox:
     """Implements `model.effects.Secrets` with the key files of the folder `keys`. Safe from any thread.
 
-    The files are read when they are first needed and again when they change; none has to be there yet.
+    The files are read when they are first needed and again when they change; none has to be there yet. `masker` learns
+    all that was opened, `masker_of` a project what was opened for it.
     """
 
     def __init__(self, keys: Path, masker: Masker) -> None:
         self._keys, self._masker = keys, masker
+        self._maskers: dict[str, Masker] = {}
         self._lock = threading.Lock()
         self._read_at: tuple[int, ...] = ()
         self._identities: Sequence[x25519.Identity] = ()
@@ -70,6 +73,14 @@ class SecretBox:
         except OSError:
             return ()
         return tuple(part for each in found for part in (each.st_ino, each.st_mtime_ns, each.st_size))
+
+    def masker_of(self, project_name: str) -> Masker:
+        """Knows the project's own secrets alone, so that what it prints tells it nothing of another's.
+
+        The same one each time: it learns what is opened later. Credentials are in none: no build or app gets one.
+        """
+        with self._lock:
+            return self._maskers.setdefault(project_name, Masker())
 
     def open(self, sealed: str, *, kind: str, project: str, key: str) -> str:
         """The plaintext. Raises `SecretUnreadable` where it cannot be opened or is of another kind, project or key."""
@@ -92,6 +103,8 @@ class SecretBox:
                 expected="a value sealed for this place",
                 remedy=f"gitstead seal {shlex.quote(project)} {key} --kind {kind}",
             )
+        if project != ANY_PROJECT:  # and not before it is known to belong there: anybody can copy a sealed text
+            self.masker_of(project).add(found.value)
         return found.value
 
     def mark(self, sealed: str, *, kind: str, project: str, key: str) -> str:

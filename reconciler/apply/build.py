@@ -19,6 +19,7 @@ from reconciler.adapters.git_repository import Mirrors
 from reconciler.adapters.image_builder import BuildRequest, ImageBuilder
 from reconciler.apply.jobs import Cancel, Outcome
 from reconciler.errors import GitsteadError, ProgramTimedOut
+from reconciler.masking import Masker
 from reconciler.model.condition import Reason
 from reconciler.model.desired import AskedVersion
 from reconciler.model.effects import LogSink, Secrets
@@ -37,7 +38,7 @@ class Builds:
     """`folder` holds the checkouts. `ensure_base` makes one of our own base images where it is missing,
     saying what it does; `base_version` is the version of its language that an image of ours has, "" where it does
     not say; `open_log` gives the sink of a deployment's build log. `prepare` is called before each
-    build: what the builder may take of the machine is set then.
+    build: what the builder may take of the machine is set then. `masker_of` knows a project's own secrets.
     """
 
     instance: str
@@ -49,6 +50,7 @@ class Builds:
     base_version: Callable[[str], str]
     clock: Callable[[], float]
     secrets: Secrets
+    masker_of: Callable[[str], Masker]
     prepare: Callable[[], None] = lambda: None
 
     def build(self, op: StartBuild, cancel: Cancel) -> Outcome:
@@ -95,6 +97,7 @@ class Builds:
                     name: self.secrets.open(sealed, kind="build-secret", project=op.project, key=name)
                     for name, sealed in op.secrets.items()
                 },
+                masker=self.masker_of(op.project),
             )
             built = self.builder.build(request, sink, cancellation=cancel.program)
         self._say(sink, f"Built {built.image_id}: {built.cached} of {built.steps} steps out of the cache")

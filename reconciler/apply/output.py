@@ -22,9 +22,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Outputs:
-    """`open_log` gives the sink of a deployment's log, to which the output is appended."""
+    """`open_log` gives the sink of a deployment's log, to which the output is appended; `masker_of` knows a project's
+    own secrets.
+    """
 
-    masker: Masker
+    masker_of: Callable[[str], Masker]
     engine: DockerEngine
     open_log: Callable[[str, int], LogSink]
     clock: Callable[[], float]
@@ -41,7 +43,7 @@ class Outputs:
         sink = self.open_log(project_name, deployment)
         try:
             sink.write("system", f"The last output of {container}:", at=self.clock())
-            pieces = PieceMasker(self.masker)
+            pieces = PieceMasker(self.masker_of(project_name))
             for stream, at, line in self.engine.container_logs(container, tail=LINES):
                 text = line.decode("utf-8", "replace").rstrip("\r\n")
                 sink.write(stream, pieces.mask(text, origin=stream, ends=line.endswith(b"\n")), at=at)

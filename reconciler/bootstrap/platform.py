@@ -116,7 +116,7 @@ class Ground:
 def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platform:
     """Everything for one reconciler. Settles what a killed one left (invariant 4) before it returns.
 
-    `masker` learns every secret that is opened.
+    `masker` learns every secret that is opened; what one project prints is masked with its own alone.
     """
     ground = _ground(settings, host, masker or Masker())
     effects = _effects(settings, host, ground)
@@ -166,11 +166,16 @@ def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platf
 def _ground(settings: Settings, host: Host, masker: Masker) -> Ground:
     ensure_keys(settings.keys)
     failpoints = Failpoints(settings.failpoint)
+    queue, secrets = DirtyQueue(), SecretBox(settings.keys, masker)
     store = open_store(
-        state_db=settings.state_db, logs_db=settings.logs_db, inbox_db=settings.inbox_db, create=True, masker=masker
+        state_db=settings.state_db,
+        logs_db=settings.logs_db,
+        inbox_db=settings.inbox_db,
+        create=True,
+        masker=masker,
+        masker_of=secrets.masker_of,
     )
     recorder = failpoints.around(store.recorder)
-    queue, secrets = DirtyQueue(), SecretBox(settings.keys, masker)
     return Ground(
         store=store,
         recorder=recorder,
@@ -261,7 +266,6 @@ def _effects(settings: Settings, host: Host, ground: Ground) -> Effects:
                 scratch=folder,
                 on_built=engine.forget_images,
                 secrets_folder=settings.build_secrets,
-                masker=ground.masker,
             ),
             folder=folder,
             open_log=ground.open_log,
@@ -269,9 +273,10 @@ def _effects(settings: Settings, host: Host, ground: Ground) -> Effects:
             base_version=base_version,
             clock=time.time,
             secrets=ground.secrets,
+            masker_of=ground.secrets.masker_of,
             prepare=ground.limits.builds.prepare,
         ),
-        outputs=Outputs(ground.masker, engine, ground.open_log, time.time),
+        outputs=Outputs(ground.secrets.masker_of, engine, ground.open_log, time.time),
         probes=Probes((loopback(settings.listen_host), settings.http_port), host.verify_token),
         secrets=ground.secrets,
         clock=time.time,

@@ -8,7 +8,7 @@ masked before a line is kept; nothing here says what a line means.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection, Row
@@ -46,14 +46,20 @@ class LogInfo:
 class BuildLogs:
     """The writing side, one for each store. Raises StoreBusy, StoreUnusable.
 
-    A log keeps its first `limit_bytes` and its last 200 lines, and says what is missing in between.
+    A log keeps its first `limit_bytes` and its last 200 lines, and says what is missing in between. `masker_of` gives
+    by a project's name what hides secrets in its logs; None hides nothing.
     """
 
     def __init__(
-        self, path: Path, *, masker: Masker | None = None, create: bool = False, limit_bytes: int = LIMIT_BYTES
+        self,
+        path: Path,
+        *,
+        masker_of: Callable[[str], Masker] | None = None,
+        create: bool = False,
+        limit_bytes: int = LIMIT_BYTES,
     ) -> None:
         self._database = Database(path, LOGS, create=create)
-        self._masker = masker or Masker()
+        self._masker_of = masker_of or (lambda _: Masker())
         self._limit_bytes = limit_bytes
         self._lock = threading.Lock()
         self._sinks: dict[int, BuildLogSink] = {}
@@ -74,7 +80,7 @@ class BuildLogs:
         sink = BuildLogSink(
             self._database,
             log,
-            masker=self._masker,
+            masker=self._masker_of(project_name),
             limit_bytes=self._limit_bytes,
             on_write=self._dirty.set,
             on_close=lambda _: self._forget(log.log_id),

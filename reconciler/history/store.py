@@ -6,6 +6,7 @@ Called by `bootstrap`. Web and CLI make a `Queries`, a `LogReader` and an `Inbox
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,17 @@ class Store:
 
 
 def open_store(
-    *, state_db: Path, logs_db: Path, inbox_db: Path, create: bool = False, masker: Masker | None = None
+    *,
+    state_db: Path,
+    logs_db: Path,
+    inbox_db: Path,
+    create: bool = False,
+    masker: Masker | None = None,
+    masker_of: Callable[[str], Masker] | None = None,
 ) -> Store:
     """The three files; `create` makes those that are missing, readable for their folder's group.
 
+    `masker` hides secrets in the history of all projects, `masker_of` (by name) those of one project in its logs.
     Raises StoreUnusable for one that is empty, damaged, another application's or newer, and, without
     `create`, for one that is missing; StoreBusy for one that is locked.
     """
@@ -59,7 +67,7 @@ def open_store(
     with contextlib.ExitStack() as opened:
         database = Database(state_db, STATE, create=create)
         opened.callback(database.close)
-        logs = BuildLogs(logs_db, masker=masker, create=create)
+        logs = BuildLogs(logs_db, masker_of=masker_of, create=create)
         opened.callback(logs.close)
         inbox = Inbox(inbox_db, create=create)
         opened.callback(inbox.close)

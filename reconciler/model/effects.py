@@ -84,7 +84,7 @@ class Records(Protocol):
 
 
 class Secrets(Protocol):
-    """Opens sealed values; what it opened is masked from then on wherever text is kept or shown."""
+    """Opens sealed values; what it opened is masked from then on, in the logs of a project what was opened for it."""
 
     def open(self, sealed: str, *, kind: str, project: str, key: str) -> str:
         """The plaintext. Raises `SecretUnreadable` where it cannot be opened or is of another kind, project or key."""

@@ -125,7 +125,7 @@ def test_a_log_that_takes_no_line_keeps_no_deployment_from_ending(tmp_path: Path
     engine = DockerEngine("unix:///nowhere.sock", instance="k3v9qa")
     with pytest.raises(StoreUnusable):
         logs.open_log("shop", 1, now=1.0)
-    Outputs(Masker(), engine, lambda name, number: logs.open_log(name, number, now=1.0), lambda: 1.0).keep(
+    Outputs(lambda _: Masker(), engine, lambda name, number: logs.open_log(name, number, now=1.0), lambda: 1.0).keep(
         "shop", 1, "gs-k3v9qa-shop-d1-web-1"
     )
 

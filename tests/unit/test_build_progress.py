@@ -290,6 +290,15 @@ def test_a_secret_that_the_limit_of_a_line_tears_shows_on_neither_side(before: i
     assert set("".join(kept).replace("[masked]", "")) == {"x"}
 
 
+@pytest.mark.parametrize("before", [65536 - 23, 65536 - 4])
+def test_a_torn_guess_of_another_project_s_secret_stays_as_it_was_printed(before: int) -> None:
+    """Invariant 6: else the ends that are masked would tell a secret letter by letter."""
+    progress = BuildProgress(Masker(["QQ-own-value-QQ"]))
+    lines = feed(progress, {"vertexes": [vertex(started=T0)]}, {"logs": [log("x" * before + SECRET)]})
+    lines += lines_of(progress.finish(now=9.0))
+    assert "".join(texts(lines)[1:]) == "x" * before + SECRET
+
+
 def test_letters_of_several_bytes_are_not_cut_by_the_limit_of_a_line() -> None:
     progress = masked_progress()
     lines = feed(progress, {"logs": [log("x" + "€" * 30000)]}) + lines_of(progress.finish(now=9.0))

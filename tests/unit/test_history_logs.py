@@ -21,7 +21,7 @@ from tests.history_support import make_store, paths
 
 @pytest.fixture
 def logs(tmp_path: Path) -> Iterator[BuildLogs]:
-    opened = BuildLogs(tmp_path / "logs.db", masker=Masker(["hunter22"]), create=True, limit_bytes=200_000)
+    opened = BuildLogs(tmp_path / "logs.db", masker_of=lambda _: Masker(["hunter22"]), create=True, limit_bytes=200_000)
     yield opened
     opened.close()
 
@@ -89,6 +89,31 @@ def test_secrets_are_masked_before_a_line_is_kept(logs: BuildLogs, reader: LogRe
     texts = [line.text for line in reader.read("blog", 1)]
     assert texts[0] == "password [masked] and [masked]"
     assert "hunt" not in texts[1]
+
+
+def test_a_build_that_prints_guesses_learns_nothing_of_another_project_s_secrets(tmp_path: Path) -> None:
+    """Invariant 6; the log of the project whose secret it is hides it, also one that was opened after the log."""
+    maskers = {"blog": Masker(["hunter22"]), "shop": Masker()}
+    logs = BuildLogs(tmp_path / "logs.db", masker_of=maskers.__getitem__, create=True)
+    reader = LogReader(tmp_path / "logs.db")
+    sinks = {name: logs.open_log(name, 1, now=1.0) for name in maskers}
+    maskers["blog"].add("opened-later")
+    for sink in sinks.values():
+        sink.write("stdout", "hunter21 hunter22 opened-later", at=1.0, step="RUN echo hunter22")
+        sink.step(BuildStep("RUN echo hunter22", 1.0))
+        sink.close()
+    assert [(line.step, line.text) for line in reader.read("shop", 1)] == [
+        ("RUN echo hunter22", "hunter21 hunter22 opened-later")
+    ]
+    assert [(line.step, line.text) for line in reader.read("blog", 1)] == [
+        ("RUN echo [masked]", "hunter21 [masked] [masked]")
+    ]
+    assert [reader.steps(name, 1)[0].step.name for name in ("shop", "blog")] == [
+        "RUN echo hunter22",
+        "RUN echo [masked]",
+    ]
+    reader.close()
+    logs.close()
 
 
 def test_a_long_line_is_cut_and_says_so(logs: BuildLogs, reader: LogReader) -> None:

@@ -219,6 +219,25 @@ def test_what_opens_is_masked_even_where_it_does_not_belong(keys: Path) -> None:
     assert masker.mask("hunter22") == "[masked]"
 
 
+def test_a_project_s_masker_learns_what_was_opened_for_it_and_nothing_else(keys: Path) -> None:
+    """Invariant 6: neither another's values nor credentials, nor a text that somebody copied or sealed for another."""
+    everything = Masker()
+    box = SecretBox(keys, everything)
+    blog, shop = box.masker_of("blog"), box.masker_of("shop")
+    box.mark(sealed_for(keys, "of-the-blog"), **PLACE)
+    box.open(sealed_for(keys, "to-build-it", kind="build-secret"), **(PLACE | {"kind": "build-secret"}))
+    for project in ("shop", "*"):
+        with pytest.raises(SecretUnreadable):
+            box.open(sealed_for(keys, "of-the-blog"), **(PLACE | {"project": project}))
+    token = {"kind": "credential", "project": "*", "key": "forge"}
+    box.open(sealed_for(keys, "a-token-of-all", **token), **token)
+    said = "of-the-blog, to-build-it, a-token-of-all"
+    assert box.masker_of("blog") is blog
+    assert blog.mask(said) == "[masked], [masked], a-token-of-all"
+    assert shop.mask(said) == said
+    assert everything.mask(said) == "[masked], [masked], [masked]"
+
+
 @pytest.mark.parametrize("call", [lambda box, text: box.open(text, **PLACE), lambda box, text: box.mark(text, **PLACE)])
 def test_no_error_holds_the_sealed_text_either(keys: Path, call: Callable[[SecretBox, str], str]) -> None:
     text = "age:" + "QUJD" * 50
