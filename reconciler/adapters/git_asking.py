@@ -15,6 +15,7 @@ from pathlib import Path
 import pygit2
 
 from reconciler.adapters import git_hosts, git_mirror, git_trouble
+from reconciler.adapters.bounds import current
 from reconciler.adapters.git_access import Access, Opened, Permissions, Rights
 from reconciler.adapters.git_address import Address, parse, real_folders
 from reconciler.adapters.git_compact import compact
@@ -82,7 +83,7 @@ class Asker:
         try:
             address = self.address_of(repo)
             opened = self._open(access, address)
-            with self._lock_of(mirror):
+            with current().holding(self._lock_of(mirror)):
                 answer = self._exchange(address, mirror, refs, access=access, opened=opened)
         except GitsteadError as error:
             return Answer(), error

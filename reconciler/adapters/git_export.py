@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pygit2
 
+from reconciler.adapters.bounds import current
 from reconciler.adapters.git_submodules import Modules
 from reconciler.adapters.git_tree import Entry, content_of, size_of, walk
-from reconciler.errors import HostUnfit, SourceUnusable
+from reconciler.errors import GitsteadError, HostUnfit, SourceUnusable
 
 _INVISIBLE = frozenset("\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\ufeff")
 _LINK_HOPS = 40
@@ -59,18 +60,22 @@ def write_tree(
 
     The limits hold for the tree with all its submodules; without `modules` there may be none. Raises
     `SourceUnusable` naming the first entry that we refuse, `HostUnfit` where the disk refuses, and what fetching
-    a submodule raises.
+    a submodule raises; `BuildFailed` or `ProgramTimedOut` where the job is to end (see `bounds`).
     """
     found = _checked(repository, root, limits, modules)
     sizes = _sizes(repository, found, limits)
     _check_links(repository, found, sizes)
+    current().begin("writing the source")
     try:
         destination.mkdir(mode=0o755, exist_ok=True)
         if any(destination.iterdir()):
             raise HostUnfit(f"folder {destination} is not empty", expected="an empty folder for a clean export")
-        _write(repository, found, os.fsencode(destination))
+        try:
+            _write(repository, found, os.fsencode(destination))
+        except (OSError, GitsteadError):
+            shutil.rmtree(destination, ignore_errors=True)
+            raise
     except OSError as error:
-        shutil.rmtree(destination, ignore_errors=True)
         raise HostUnfit(
             f"a build context could not be written to {destination}: {error.strerror}",
             expected=f"{sum(sizes.values())} bytes of free space",
@@ -104,7 +109,9 @@ def _checked(
 ) -> dict[bytes, Entry]:
     found: dict[bytes, Entry] = {}
     spellings: dict[str, Entry] = {}
+    bounds = current()
     for entry in _everything(repository, root, modules, depth=limits.depth + 1):
+        bounds.check()
         spelling = unicodedata.normalize("NFC", entry.path.decode()).casefold()
         twin = spellings.setdefault(spelling, entry)
         if twin is not entry:
@@ -166,8 +173,9 @@ def _sizes(repository: pygit2.Repository, found: Mapping[bytes, Entry], limits: 
 
 def _check_links(repository: pygit2.Repository, found: Mapping[bytes, Entry], sizes: Mapping[bytes, int]) -> None:
     links = {path: content_of(repository, found[path]) for path in sizes if found[path].kind == "link"}
-    left = _LINK_STEPS
+    left, bounds = _LINK_STEPS, current()
     for path, target in links.items():
+        bounds.check()
         steps = _followed(path, links, at_most=left)
         left -= steps or 0
         if left <= 0:
@@ -218,7 +226,9 @@ def _followed(path: bytes, links: Mapping[bytes, bytes], *, at_most: int) -> int
 
 def _write(repository: pygit2.Repository, found: Mapping[bytes, Entry], destination: bytes) -> None:
     # The walk names a folder before what is in it, and no path was written by anybody but us.
+    bounds = current()
     for entry in found.values():
+        bounds.check()
         target = os.path.join(destination, entry.path)  # noqa: PTH118 - raw names, which Path cannot hold
         if entry.kind == "folder":
             os.mkdir(target, 0o755)  # noqa: PTH102

@@ -15,6 +15,7 @@ import pygit2
 from pygit2.credentials import Keypair, KeypairFromMemory, Username, UserPass
 from pygit2.enums import CredentialType
 
+from reconciler.adapters.bounds import current
 from reconciler.adapters.git_mirror import mirror_ref, open_bare, target_of
 from reconciler.model.address import remote_of
 
@@ -86,6 +87,7 @@ class Callbacks(pygit2.RemoteCallbacks):
         self._request = request
         self._clock = clock
         self._given = False
+        self._bounds = current()
         self._deadline = clock() + request.timeout_s
 
     def begin_transfer(self) -> None:
@@ -142,6 +144,7 @@ class Callbacks(pygit2.RemoteCallbacks):
         self._in_time()
 
     def _in_time(self) -> None:
+        self._bounds.check()
         if self._clock() > self._deadline:
             raise Refused("deadline", f"{self._request.transfer_s:g}")
 

@@ -34,7 +34,7 @@ from reconciler.model.address import remote_of
 from reconciler.model.credential import CredentialUse
 from reconciler.model.desired import SourceProblem
 
-_SHORTEST_SHA = 4
+_SHORTEST_SHA, _WHOLE_SHA = 4, 40
 _CACHED_SOURCES = 256
 _CACHED_PLATFORMS = 2
 
@@ -181,7 +181,8 @@ class Mirrors:
         """Write the tree of `path` at a commit into an empty or missing folder; all of it or nothing.
 
         Submodules below it are fetched, as far as their hosts are allowed. Raises `SourceUnusable` naming what we
-        refuse to write, `HostUnfit` where the disk refuses, and for a submodule what fetching raises.
+        refuse to write, `HostUnfit` where the disk refuses, and for a submodule what fetching raises. What the
+        thread is held to (see `bounds`) ends it, and the worker that fetches for it.
         """
         mirror = self._open(repo)
         commit = git_tree.commit_at(mirror, sha)
@@ -296,10 +297,12 @@ class Mirrors:
 def _commit_in(mirror: Path, sha: str) -> str:
     """The full sha of a commit in a mirror; "" where there is none, or more than one."""
     try:
-        found = git_mirror.open_bare(mirror).get(sha)
-    except (pygit2.GitError, ValueError):
+        repository = git_mirror.open_bare(mirror)
+        oid = pygit2.Oid(hex=sha) if len(sha) == _WHOLE_SHA else repository.expand_id(sha)
+        kind, _ = repository.odb.read_header(oid)  # a stranger's tree may pin a blob of gigabytes: nothing is loaded
+    except (pygit2.GitError, KeyError, ValueError):
         return ""
-    return str(found.id) if found is not None and found.type == ObjectType.COMMIT else ""
+    return str(oid) if kind == ObjectType.COMMIT else ""
 
 
 def _has_commit(mirror: Path, sha: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pygit2
 
+from reconciler.adapters.bounds import current
 from reconciler.adapters.git_access import Access
 from reconciler.adapters.git_address import Address
 from reconciler.adapters.git_tree import Entry, commit_at, read_text, shown
@@ -61,12 +62,16 @@ class Modules:
     def enter(self, entry: Entry) -> tuple[pygit2.Oid, Modules]:
         """The tree of a submodule, its objects readable from `objects` from now on, and what is inside it.
 
-        Raises `SourceUnusable` where it may not be fetched, and what fetching it raises, naming it.
+        Raises `SourceUnusable` where it may not be fetched, and what fetching it raises, naming it; `BuildFailed`
+        or `ProgramTimedOut` where the export is to end.
         """
         path = f"{self.prefix}{shown(entry.path)}"
+        bounds = current()
+        bounds.begin(f"fetching submodule {self.at}{path}")
         try:
             return self._enter(path, str(entry.oid))
         except GitsteadError as error:
+            bounds.check()  # what was ended on the way looks like trouble of its host
             what = f'submodule "{self.at}{path}": {error.what}'
             raise type(error)(what, expected=error.expected, remedy=error.remedy) from error
 

@@ -18,10 +18,12 @@ import time
 from pathlib import Path
 
 from reconciler.adapters import process_marks, processes
+from reconciler.adapters.bounds import current
 from reconciler.adapters.git_fetch import Answer, Request
 
 LIMIT = 8
 IDLE_S = 60.0
+_AT_ONCE_S = 0.001  # a timeout of 0 would mean not to wait even for what is there
 _ANSWER_LIMIT = 4 * 1024 * 1024
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,8 +40,11 @@ class Workers:
         self._closed = False
 
     def ask(self, request: Request) -> Answer:
-        """Carry out one request in a worker. Never raises; blocks for the request's two limits at most."""
-        if not self._slots.acquire(timeout=request.timeout_s):
+        """Carry out one request in a worker. Never raises; blocks for the request's two limits at most.
+
+        A job that is to end (see `bounds`) ends its worker.
+        """
+        if not current().acquire(self._slots, timeout_s=request.timeout_s):
             return Answer(trouble="busy", detail=str(LIMIT))
         try:
             return self._ask(request)
@@ -69,10 +74,12 @@ class Workers:
             self._busy.add(worker)
             if self._closed:
                 worker.kill()
-        answer = worker.ask(request)
+        cancellation = current().cancellation
+        with cancellation.ending(worker.kill):
+            answer = worker.ask(request)
         with self._lock:
             self._busy.remove(worker)
-        if answer is None:
+        if answer is None or cancellation.cancelled:
             return _died(worker.end(), request, self._log_path)
         self._put_back(worker)
         return answer
@@ -110,7 +117,7 @@ class _Worker:
 
     def ask(self, request: Request) -> Answer | None:
         """The answer; None where the worker died or overran even its own alarm."""
-        self._socket.settimeout(request.timeout_s + request.transfer_s + 5)
+        self._socket.settimeout(min(request.timeout_s + request.transfer_s + 5, current().left_s + _AT_ONCE_S))
         try:
             self._stream.write(json.dumps(dataclasses.asdict(request)).encode() + b"\n")
             self._stream.flush()

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.adapters import processes
+from reconciler.adapters.bounds import Cancellation
 from reconciler.adapters.build_orphans import end_orphans, marked
 from reconciler.adapters.build_progress import BuildProgress, Told, is_instruction
 from reconciler.adapters.build_reasons import Failure, title
-from reconciler.adapters.processes import Cancellation
 from reconciler.adapters.secret_files import secret_options, sweep
 from reconciler.errors import BuildFailed, BuildHindered, EngineUnavailable, ProgramTimedOut
 from reconciler.masking import Masker
@@ -49,7 +49,8 @@ class BuildRequest:
     `tag` is `repository:tag`. `build_contexts` are further folders by name (BuildKit newer than the one of
     engine 20.10). `job_id` marks the children, so that they are found after a kill of ours.
     `secrets` are in plain text by name, for `RUN --mount=type=secret,id=<name>`. Cache mounts are shared with builds of
-    the same `cache_namespace` alone, whatever id a Dockerfile names. What `masker` knows is in no error.
+    the same `cache_namespace` alone, whatever id a Dockerfile names. `spent_s` of
+    `timeout_s` are gone before it starts. What `masker` knows is in no error.
     """
 
     context: Path
@@ -62,6 +63,7 @@ class BuildRequest:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     build_contexts: Mapping[str, Path] = field(default_factory=dict)
     cache_namespace: str = ""
+    spent_s: float = 0.0
     masker: Masker = field(default_factory=Masker, repr=False, compare=False)
 
 
@@ -130,7 +132,7 @@ class ImageBuilder:
         while self._left_behind:
             end_orphans(self._left_behind.pop(), self._docker_host)
         cancellation = cancellation or Cancellation()
-        deadline = time.monotonic() + request.timeout_s
+        deadline = time.monotonic() + request.timeout_s - request.spent_s
         with (
             tempfile.TemporaryDirectory(prefix="gitstead-build-", dir=self._scratch) as scratch,
             secret_options(request.secrets, self._secrets_folder) as secrets,

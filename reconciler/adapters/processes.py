@@ -4,7 +4,8 @@ Called by every adapter that needs a program (buildx, apt, debootstrap, …) and
 It must not interpret what a program prints, and must not write secrets: no caller puts one into an argv.
 
 Three ways: `run` collects bounded output, `stream` hands over each line while the program works,
-`start_daemon` leaves a long-lived child in a session of its own. Children of the first two die with us
+`start_daemon` leaves a long-lived child in a session of its own. The first two end with the `bounds` of the job
+that they work for. Children of the first two die with us
 where util-linux's `setpriv` is present. What a SIGKILL leaves behind all the same is found by the mark
 `GITSTEAD_JOB` in its environment: see `process_marks`.
 """
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from reconciler.adapters.bounds import Cancellation, current
 from reconciler.errors import HostUnfit, ProgramFailed, ProgramTimedOut
 
 Stream = Literal["stdout", "stderr"]
@@ -65,38 +67,6 @@ class Finished:
         """The last lines that the program said, standard error first: the reason, as a rule."""
         said = (self.stderr.strip() or self.stdout.strip()).decode("utf-8", "replace")
         return " | ".join(line.strip() for line in said.splitlines()[-3:] if line.strip())[-600:]
-
-
-class Cancellation:
-    """Handed to `stream` and kept by whoever may cancel: `cancel` is safe from any thread, at any time.
-
-    Cancelling before the start keeps the program from starting; after its end it does nothing.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._cancelled = False
-        self._group: _Group | None = None
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether somebody asked for the end."""
-        return self._cancelled
-
-    def cancel(self) -> None:
-        """End exactly this program's group: SIGTERM now, SIGKILL after a short grace."""
-        with self._lock:
-            self._cancelled = True
-            group = self._group
-        if group is not None:
-            group.end()
-
-    def _attach(self, group: _Group) -> None:
-        with self._lock:
-            self._group = group
-            late = self._cancelled
-        if late:
-            group.end()
 
 
 class _Group:
@@ -240,16 +210,17 @@ def _supervise(
     cwd: Path | None,
     cancellation: Cancellation | None = None,
 ) -> Finished:
-    cancellation = cancellation or Cancellation()
+    cancellation, bounds = cancellation or Cancellation(), current()
+    bounds.check()
     began = time.monotonic()
     if cancellation.cancelled:
         return Finished(tuple(argv), -signal.SIGTERM, 0.0, cancelled=True)
     environment = dict(inherited() if env is None else env)
     group = _Group(_spawn(argv, environment, cwd))
     try:
-        group.after(timeout_s, group.expire)
-        cancellation._attach(group)
-        _pump(group, on_data)
+        group.after(min(timeout_s, bounds.left_s, threading.TIMEOUT_MAX), group.expire)
+        with cancellation.ending(group.end), bounds.cancellation.ending(group.end):
+            _pump(group, on_data)
     finally:
         if group.leader.returncode is None:
             group.kill()
@@ -258,6 +229,7 @@ def _supervise(
             if pipe is not None:
                 pipe.close()
     duration_s = time.monotonic() - began
+    bounds.check()
     if group.timed_out and not cancellation.cancelled:
         raise ProgramTimedOut(
             f"{named(argv)} was ended after {duration_s:.1f} s",

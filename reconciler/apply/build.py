@@ -15,10 +15,11 @@ from pathlib import Path
 
 import structlog
 
+from reconciler.adapters.bounds import Bounds, within
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.adapters.image_builder import BuildRequest, ImageBuilder
 from reconciler.apply.jobs import Cancel, Outcome
-from reconciler.errors import GitsteadError, ProgramTimedOut
+from reconciler.errors import GitsteadError, ProgramTimedOut, SourceUnusable
 from reconciler.masking import Masker
 from reconciler.model.condition import Reason
 from reconciler.model.desired import AskedVersion
@@ -56,9 +57,13 @@ class Builds:
     def build(self, op: StartBuild, cancel: Cancel) -> Outcome:
         """Export, write a generated Dockerfile, build, and return the image's id."""
         sink = self.open_log(op.project, op.deployment)
+        bounds = Bounds(cancel.program, timeout_s=op.timeout_s)
         try:
-            return self._build(op, cancel, sink)
+            return self._build(op, bounds, sink)
         except ProgramTimedOut as error:
+            if bounds.left_s:  # the limit of one program, not of the build
+                self._say(sink, str(error))
+                raise
             message = f"{error.what}; build.timeout is {op.timeout_s:g}s"
             self._say(sink, message)
             return Outcome(reason=Reason.BUILD_TIMED_OUT, message=message, hint="Make it faster or raise build.timeout")
@@ -68,16 +73,14 @@ class Builds:
         finally:
             close_log(sink, f"{op.project} d{op.deployment}")
 
-    def _build(self, op: StartBuild, cancel: Cancel, sink: LogSink) -> Outcome:
+    def _build(self, op: StartBuild, bounds: Bounds, sink: LogSink) -> Outcome:
         self._say(sink, f"Building {op.project} d{op.deployment} from {op.commit} (build.type {op.build_type})")
-        self.prepare()
-        for base in op.dockerfile.bases or ():
-            if base.startswith(BASE_PREFIX):
-                self.ensure_base(base.removeprefix(BASE_PREFIX), lambda text: self._say(sink, text))
+        with within(bounds):
+            self._prepare(op, bounds, sink)
         for note in (*op.dockerfile.notes, self._version_note(op.dockerfile.asked)):
             if note:
                 self._say(sink, note)
-        with self._checkout(op) as context:
+        with self._checkout(op, bounds) as context:
             request = BuildRequest(
                 context=context,
                 dockerfile=context / op.dockerfile.path,
@@ -91,6 +94,7 @@ class Builds:
                 },
                 build_args=op.args,
                 timeout_s=op.timeout_s,
+                spent_s=op.timeout_s - bounds.left_s,
                 cache_namespace=f"{self.instance}/{op.project}",
                 job_id=f"{self.instance}/{op.project}/d{op.deployment}",
                 secrets={
@@ -99,20 +103,27 @@ class Builds:
                 },
                 masker=self.masker_of(op.project),
             )
-            built = self.builder.build(request, sink, cancellation=cancel.program)
+            built = self.builder.build(request, sink, cancellation=bounds.cancellation)
         self._say(sink, f"Built {built.image_id}: {built.cached} of {built.steps} steps out of the cache")
         return Outcome(image_id=built.image_id, steps=built.steps, cached=built.cached)
 
+    def _prepare(self, op: StartBuild, bounds: Bounds, sink: LogSink) -> None:
+        self.prepare()
+        for base in op.dockerfile.bases or ():
+            if base.startswith(BASE_PREFIX):
+                bounds.begin(f"making {base}")
+                self.ensure_base(base.removeprefix(BASE_PREFIX), lambda text: self._say(sink, text))
+
     @contextlib.contextmanager
-    def _checkout(self, op: StartBuild) -> Iterator[Path]:
+    def _checkout(self, op: StartBuild, bounds: Bounds) -> Iterator[Path]:
         context = self.folder / f"{op.project}-d{op.deployment}"
         shutil.rmtree(context, ignore_errors=True)
         try:
-            self.mirrors.export(op.repo, op.commit, path=op.path, destination=context)
+            with within(bounds):
+                bounds.begin("reading the source")
+                self.mirrors.export(op.repo, op.commit, path=op.path, destination=context)
             if op.dockerfile.text is not None:
-                target = context / op.dockerfile.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(op.dockerfile.text)
+                _write_generated(context, op.dockerfile.path, op.dockerfile.text)
             if op.dockerfile.ignore:
                 _write_new(context / ".dockerignore", op.dockerfile.ignore)
             yield context
@@ -153,6 +164,19 @@ def public_source(repo: str) -> dict[str, str]:
     if repo.startswith(("/", "file:")):
         return {}
     return {f"{_OCI}source": re.sub(r"\A([a-z+]+://)[^/]*@", r"\1", repo)}
+
+
+def _write_generated(context: Path, relative: str, text: str) -> None:
+    target = context / relative
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise SourceUnusable(
+            f'something in the source is in the way of "{relative}", the Dockerfile that is generated',
+            expected=f'no "{relative}", and nothing but a folder where one of its folders goes',
+            remedy="Rename it, or write a Dockerfile of your own",
+        ) from error
 
 
 def _write_new(path: Path, text: str) -> None:

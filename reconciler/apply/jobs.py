@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from reconciler.adapters.processes import Cancellation
+from reconciler.adapters.bounds import Cancellation
 from reconciler.apply.failpoints import Failpoints
 from reconciler.errors import GitsteadError, Retryable
 from reconciler.model.condition import Reason

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from reconciler.adapters.bounds import current
 from reconciler.adapters.caddy_admin import CaddyAdmin
 from reconciler.adapters.docker_engine import DockerEngine
 from reconciler.adapters.engine_events import EngineEvents
@@ -319,7 +320,7 @@ def _base_images(engine: DockerEngine) -> Callable[[str, Callable[[str], None]],
     lock = threading.Lock()
 
     def ensure(name: str, say: Callable[[str], None]) -> None:
-        with lock:
+        with current().holding(lock):
             if engine.image_id(base_reference(name)) is None:
                 ensure_base_image(name, say)
                 engine.forget_images()

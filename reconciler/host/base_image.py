@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reconciler.adapters import processes
+from reconciler.adapters.bounds import Cancellation
 from reconciler.desired.base_names import NODE_MAJORS
 from reconciler.desired.static_base import STATIC_BASE_CADDYFILE
 from reconciler.errors import HostUnfit, NotOurs
@@ -190,7 +191,7 @@ def _copy_caddy(context: Path, say: Say) -> dict[str, str]:
 def _pull(public: str, say: Say) -> bool:
     """Pull a public image; False where no registry answers in time, or it does not have the image."""
     say(f"asking for the public image {public}")
-    cancellation = processes.Cancellation()
+    cancellation = Cancellation()
     reason: list[bytes] = []
     silence = threading.Timer(ANSWER_WITHIN_S, cancellation.cancel)
     silence.daemon = True

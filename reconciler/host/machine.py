@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.adapters import processes
+from reconciler.adapters.bounds import unbounded
 from reconciler.errors import HostUnfit
 
 Say = Callable[[str], None]
@@ -81,11 +82,16 @@ def install_packages(names: tuple[str, ...], say: Say) -> None:
     require_installer(" ".join(missing), f"Install the packages {' '.join(missing)} yourself")
     env = processes.inherited(APT_ENVIRONMENT)
     say(f"installing {', '.join(missing)} with apt")
+    with unbounded():  # dpkg, ended half way, leaves a machine that cannot install anything
+        _install(missing, env)
+
+
+def _install(packages: tuple[str, ...], env: dict[str, str]) -> None:
     processes.run(["apt-get", "update", "-q"], timeout_s=_INSTALL_TIMEOUT_S, env=env)
     processes.run(
         [
             "apt-get", "install", "-y", "-q", "--no-install-recommends",
-            "-o", "Dpkg::Options::=--force-confold", "-o", "DPkg::Lock::Timeout=120", *missing,
+            "-o", "Dpkg::Options::=--force-confold", "-o", "DPkg::Lock::Timeout=120", *packages,
         ],
         timeout_s=_INSTALL_TIMEOUT_S,
         env=env,

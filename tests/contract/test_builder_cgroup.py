@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.adapters.bounds import Cancellation
 from reconciler.adapters.builder_cgroup import CGROUPS, WEIGHT, BuilderGroup, builder_group
 from reconciler.adapters.disk_usage import EngineDisk
 from reconciler.adapters.image_builder import BuildRequest, ImageBuilder
-from reconciler.adapters.processes import Cancellation
 from reconciler.errors import BuildFailed
 from reconciler.model.effects import BuildStep, Stream
 from tests.caddy_support import wait_until

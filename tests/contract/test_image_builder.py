@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from reconciler.adapters import build_orphans, process_marks
+from reconciler.adapters.bounds import Cancellation
 from reconciler.adapters.image_builder import BuildRequest, ImageBuilder
-from reconciler.adapters.processes import Cancellation
 from reconciler.errors import BuildFailed, BuildHindered, EngineUnavailable, ProgramTimedOut
 from reconciler.model import naming
 from reconciler.model.effects import BuildStep, Stream

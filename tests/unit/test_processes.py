@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.adapters import process_marks, processes
-from reconciler.adapters.processes import Cancellation
+from reconciler.adapters.bounds import Cancellation
 from reconciler.errors import HostUnfit, ProgramFailed, ProgramTimedOut
 
 
