@@ -217,7 +217,7 @@ class World:
             "address": f"https://{project}.example.com",
             **values,
         }
-        self.recorder.save_status(ProjectStatus(project, health, **filled))  # type: ignore[arg-type]
+        self.recorder.save_statuses([ProjectStatus(project, health, **filled)])  # type: ignore[arg-type]
 
 
 def identity(project: str, number: int) -> Identity:

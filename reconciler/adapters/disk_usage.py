@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,15 @@ def space(folder: Path, floor_bytes: int | None) -> Space:
 
 
 def low_text(spaces: Iterable[Space]) -> str:
-    """Those below their floor, "" = none."""
-    return "; ".join(str(each) for each in spaces if each.is_low)
+    """Those below their floor, "" = none. In round figures, lest each byte is news (invariant 11)."""
+    low = (replace(each, free_bytes=_rounded(each.free_bytes)) for each in spaces if each.is_low)
+    return "; ".join(f"about {each}" for each in low)
+
+
+def _rounded(size_bytes: int) -> int:
+    """Down to the first digit."""
+    step = 10 ** max(len(str(size_bytes)) - 1, 0)
+    return size_bytes // step * step
 
 
 @dataclass(frozen=True)

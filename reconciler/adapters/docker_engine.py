@@ -263,21 +263,6 @@ class DockerEngine:
             self._remove_image_name(name)
         self.forget_images()
 
-    def tag(self, image: str, name: str) -> None:
-        """Give an image of ours the name `repository:tag`. Raises `NotOurs` where that name is somebody else's."""
-        source = self._inspect_image(image)
-        if source is None:
-            raise EngineRefused(f"image {image} does not exist", expected="an image to name", remedy="Build it again")
-        self._require_our_image(image, source)
-        target = self._inspect_image(name)
-        if target is not None:
-            if target["Id"] == source["Id"]:
-                return
-            self._require_our_image(name, target)
-        repository, _, tag = name.rpartition(":")
-        self._connection.write("tag image", lambda api: api.tag(source["Id"], repository, tag))
-        self.forget_images()
-
     # ---- whose is it ------------------------------------------------------------------------
 
     def _is_ours(self, labels: Mapping[str, str] | None) -> bool:

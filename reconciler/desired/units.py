@@ -31,16 +31,6 @@ def parse_size(text: str) -> int:
     return int(match[1]) * _BYTES[match[2]]
 
 
-def format_duration(seconds: float) -> str:
-    """The shortest text that `parse_duration` reads back as `seconds` (whole milliseconds)."""
-    milliseconds = round(seconds * 1000)
-    for unit in ("h", "m", "s"):
-        whole, rest = divmod(milliseconds, round(_SECONDS[unit] * 1000))
-        if not rest:
-            return f"{whole}{unit}" if whole else "0s"
-    return f"{milliseconds}ms"
-
-
 def format_size(size_bytes: int) -> str:
     """The shortest text that `parse_size` reads back as `size_bytes`; plain bytes where there is none."""
     for unit in ("g", "m", "k"):

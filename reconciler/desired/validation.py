@@ -63,10 +63,6 @@ class Validation:
     notes: tuple[Diagnostic, ...] = ()
     complete: bool = False
 
-    def problems_of(self, project_name: str) -> tuple[Diagnostic, ...]:
-        """The problems that keep this project back."""
-        return tuple(each for each in self.diagnostics if each.project == project_name)
-
 
 @dataclass(frozen=True)
 class Checked:

@@ -162,11 +162,6 @@ class LogReader:
         lines, opened_at, closed_at, cut_lines, cut_bytes, clipped = rows[0]
         return LogInfo(lines, opened_at, closed_at, cut_lines, cut_bytes, bool(clipped))
 
-    def is_closed(self, project_name: str, deployment: int) -> bool:
-        """No more lines will come. False where there is no log (yet)."""
-        info = self.info(project_name, deployment)
-        return info is not None and info.closed_at > 0
-
     def read(self, project_name: str, deployment: int, *, after: int = 0, limit: int = 1000) -> list[LogLine]:
         """At most `limit` lines with numbers above `after`, in order; none where there is no log."""
         with self._reader.snapshot() as connection:

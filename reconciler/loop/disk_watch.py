@@ -7,6 +7,7 @@ it. Decides nothing about what is removed.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ log = structlog.get_logger(__name__)
 
 DAY_S = 86400.0
 ASK_AGAIN_S = 30.0
+DAILY_AGAIN_S = 600.0
 CACHE_OF_OURS_BYTES = 20 * 2**30
 
 
@@ -98,21 +100,21 @@ class DiskWatch:
             self._measure(with_cache=True)
 
     def _run(self) -> None:
-        due_at = self._clock()
+        due_at = time.monotonic()
         while not self._stop.is_set():
-            is_daily = self._clock() >= due_at
+            is_daily = time.monotonic() >= due_at
             try:
-                self._measure(with_cache=is_daily)
+                self._measure(with_cache=is_daily or bool(self.shortage()))
                 if is_daily:
-                    due_at = self._clock() + DAY_S
                     self._daily()
+                    due_at = time.monotonic() + DAY_S
             except EngineUnavailable:
                 self._stop.wait(ASK_AGAIN_S)
                 continue
             except GitsteadError as error:
                 log.warning("disk.not_measured", reason=error.reason, message=str(error))
-                due_at = max(due_at, self._clock() + ASK_AGAIN_S)
-            self._wake.wait(max(0.0, due_at - self._clock()))
+                due_at = time.monotonic() + DAILY_AGAIN_S
+            self._wake.wait(max(0.0, due_at - time.monotonic()))
             self._wake.clear()
 
     def _measure(self, *, with_cache: bool) -> None:

@@ -169,15 +169,18 @@ class Requests:
         number = int(request.payload["deployment"])
         past = self._queries.history().of(request.project)
         if request.kind == "cancel":
-            if past.open is None or past.open.number != number or past.open.state is State.SWITCHING:
+            if past.open is None or past.open.number != number:
                 return "refused", f"d{number} of {request.project} is not under way any more"
+            if past.open.state is State.SWITCHING:
+                return "refused", f"d{number} of {request.project} gets its visitors just now: too late to cancel it"
             return self._consent(
                 request, gates.cancellation(request.project, number), f"cancelling d{number} was asked for"
             )
         if past.open is not None or past.last_ended is None or past.last_ended.number != number:
             return "refused", f"d{number} is not what {request.project} tried last, or another try is under way"
         self._recorder.clear_failure(request.project)
-        return self._consent(request, gates.retry(request.project, number), f"what d{number} tried is tried again")
+        message = f"what d{number} tried is tried again, if Git still asks for it"
+        return self._consent(request, gates.retry(request.project, number), message)
 
     def _consent(self, request: Request, digest: str, message: str) -> tuple[str, str]:
         self._recorder.approve(digest, project_name=request.project, by=request.by, now=self._clock())

@@ -21,9 +21,14 @@ T = TypeVar("T")
 
 THIRD = 3
 FULL = -1
+_PRUNING = "the engine has one build cache for all tests; pruning it again is what the next pass plans"
 NOT_REACHED = {
+    "intent:PruneBuildCache": _PRUNING,
+    "before:PruneBuildCache": _PRUNING,
+    "after:PruneBuildCache": _PRUNING,
+    "begin:prune": _PRUNING,
+    "end:prune": _PRUNING,
     "write:approve": "a person's request, which is taken from the inbox again until it is handled",
-    "write:save_status": "one row at a time; the loop saves all at once",
 }
 
 

@@ -47,6 +47,7 @@ def limited() -> Iterator[Limited]:
         disk.close()
         if facts.cgroup_driver != "cgroupfs":
             pytest.skip("this engine has no group of its own for builds")
+        _keep_to_one_processor(parent)
         group = builder_group(engine.url, driver="cgroupfs", is_rootless=False, memory_bytes=LIMIT_BYTES)
         group.apply()
         yield Limited(engine, parent, group, image)
@@ -59,6 +60,16 @@ class Nothing:
     def write(self, stream: Stream, text: str, *, at: float, step: str = "") -> None: ...
     def step(self, step: BuildStep) -> None: ...
     def close(self) -> None: ...
+
+
+def _keep_to_one_processor(parent: str) -> None:
+    """What runs below `parent` competes for the first processor alone: shares are exact there, however busy others are."""
+    for folder in (CGROUPS / "cpuset" / parent, CGROUPS / parent):
+        if (folder.parent / "cpuset.cpus.effective").exists() or (folder.parent / "cpuset.cpus").exists():
+            folder.mkdir(exist_ok=True)
+            for name in ("cpuset.mems", "cpuset.cpus"):
+                with suppress(OSError):
+                    (folder / name).write_text("0")
 
 
 def _remove_groups(parent: str) -> None:

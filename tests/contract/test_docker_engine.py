@@ -258,7 +258,6 @@ def test_things_of_another_instance_are_seen_but_never_changed(engine: DockerEng
             lambda: engine.set_restart_policy(theirs, "no"),
             lambda: engine.remove_network(naming.network_name(other.instance, "blog")),
             lambda: engine.remove_image(image),
-            lambda: engine.tag(image, f"gs-{engine.instance}-x:1"),
         ):
             with pytest.raises(NotOurs, match="carries the label of instance"):
                 change()
@@ -299,18 +298,6 @@ def test_what_a_person_makes_of_an_image_of_ours_is_the_persons(engine: DockerEn
         with pytest.raises(NotOurs):
             change()
     assert engine.writes == {}
-
-
-def test_no_image_of_somebody_else_loses_its_name(engine: DockerEngine, image: str) -> None:
-    mine = f"gs-{engine.instance}-blog:1"
-    with tiny_image() as another:
-        build_upon(image, mine, instance=engine.instance)
-        with pytest.raises(NotOurs):
-            engine.tag(mine, another)
-        engine.tag(mine, f"gs-{engine.instance}-blog:2")
-        engine.tag(mine, f"gs-{engine.instance}-blog:2")
-        assert engine.image_id(f"gs-{engine.instance}-blog:2") == engine.image_id(mine)
-        assert engine.writes["tag image"] == 1
 
 
 def test_an_image_goes_by_id_only_as_far_as_it_is_ours(engine: DockerEngine, image: str) -> None:

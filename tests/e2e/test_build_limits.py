@@ -69,7 +69,9 @@ def nothing_is_left(platform: Platform, name: str, words: str) -> None:
 def log_is_sealed(platform: Platform, name: str, number: int) -> None:
     """The log that a killed reconciler left: closed, with a last line that says so, and no step at work."""
     logs = LogReader(platform.state / "state/logs.db")
-    assert logs.is_closed(name, number)
+    info = logs.info(name, number)
+    assert info is not None
+    assert info.closed_at > 0
     lines = logs.read(name, number)
     assert lines[0].text.startswith(f"Building {name} d{number}")
     assert lines[-1].text == "[the reconciler ended here]"
@@ -126,6 +128,8 @@ def test_a_build_that_dies_with_the_reconciler_is_settled_at_the_next_start(plat
     platform.deploy("shop")
     words = begin(platform, "shop")
     number = newest(platform, "shop").number
+    logs = LogReader(platform.state / "state/logs.db")
+    wait_for(lambda: logs.steps("shop", number), "the step is in the store")
     platform.kill()
     wait_for(lambda: not running(words), "the builder ends with its reconciler, and its step with it", timeout_s=5)
     platform.repos["shop"].push(app_files("v2"))

@@ -126,8 +126,8 @@ def test_no_command_tells_of_a_project_that_is_not_there(store: Store, program: 
 
 def test_what_strangers_wrote_is_printed_as_it_is_and_never_obeyed(store: Store, program: Program) -> None:
     odd = "Fix [/bold] and [red]colour[/red] [skip ci]\x1b[2J"
-    store.recorder.save_status(
-        replace(LIVE, desired={"commit": odd}, observed={"x": odd}, blocks=(odd,), last_error=odd)
+    store.recorder.save_statuses(
+        [replace(LIVE, desired={"commit": odd}, observed={"x": odd}, blocks=(odd,), last_error=odd)]
     )
     text = program("status", "blog").stdout
     assert text.count("Fix [/bold] and [red]colour[/red] [skip ci]\u241b[2J") == 4

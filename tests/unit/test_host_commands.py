@@ -50,8 +50,8 @@ def test_a_step_that_fails_is_said_and_the_next_one_is_tried(monkeypatch: pytest
 
 def test_an_unknown_base_image_is_refused_with_the_choices() -> None:
     result = CliRunner().invoke(commands.base_image, ["cobol"])
-    assert result.exit_code == 2
-    assert "'debian', 'node', 'python'" in result.stderr
+    assert result.exit_code == 1
+    assert "there is no base image cobol; expected one of debian, python, static, node, go," in result.stderr
 
 
 def test_base_image_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:

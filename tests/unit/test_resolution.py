@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.desired.resolution import desired_project, source_key
 from reconciler.desired.run_view import config_digest, config_view, looks_secret
-from reconciler.desired.units import format_duration, format_size, parse_duration, parse_size
+from reconciler.desired.units import format_size, parse_duration, parse_size
 from reconciler.desired.validation import SpecFile, validate
 from reconciler.model.condition import Reason
 from reconciler.model.desired import Dockerfile, SourceProblem
@@ -185,9 +185,8 @@ def test_a_tree_that_cannot_be_built_is_a_source_problem() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"), [("500ms", 0.5), ("0s", 0.0), ("30s", 30.0), ("20m", 1200.0), ("24h", 86400.0), ("90s", 90.0)]
 )
-def test_durations_are_read_and_written(text: str, seconds: float) -> None:
+def test_durations_are_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
-    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize(("text", "size"), [("512k", 524288), ("256m", 268435456), ("1g", 1073741824)])
