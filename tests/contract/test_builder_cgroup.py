@@ -63,7 +63,7 @@ class Nothing:
 
 
 def _keep_to_one_processor(parent: str) -> None:
-    """What runs below `parent` competes for the first processor alone: shares are exact there, however busy others are."""
+    """Below `parent` all compete for the first processor: shares are exact there, however busy others are."""
     for folder in (CGROUPS / "cpuset" / parent, CGROUPS / parent):
         if (folder.parent / "cpuset.cpus.effective").exists() or (folder.parent / "cpuset.cpus").exists():
             folder.mkdir(exist_ok=True)
