@@ -29,6 +29,7 @@ from pyrage import x25519
 
 from reconciler.errors import HostUnfit, SecretUnreadable, SpecInvalid
 from reconciler.masking import SHORTEST, Masker
+from reconciler.model.operation import PLATFORM
 
 VERSION = "gitstead/v1"
 KINDS = ("run-secret", "build-secret", "credential")
@@ -55,12 +56,12 @@ class SecretBox:
     """Implements `model.effects.Secrets` with the key files of the folder `keys`. Safe from any thread.
 
     The files are read when they are first needed and again when they change; none has to be there yet. `masker` learns
-    all that was opened, `masker_of` a project what was opened for it.
+    all that was opened, `masker_of` a project what was opened for it; "", the platform, has the former.
     """
 
     def __init__(self, keys: Path, masker: Masker) -> None:
         self._keys, self._masker = keys, masker
-        self._maskers: dict[str, Masker] = {}
+        self._maskers = {PLATFORM: masker}
         self._lock = threading.Lock()
         self._read_at: tuple[int, ...] = ()
         self._identities: Sequence[x25519.Identity] = ()
@@ -75,7 +76,7 @@ class SecretBox:
         return tuple(part for each in found for part in (each.st_ino, each.st_mtime_ns, each.st_size))
 
     def masker_of(self, project_name: str) -> Masker:
-        """Knows the project's own secrets alone, so that what it prints tells it nothing of another's.
+        """Knows the project's own secrets alone, so that what it prints or pushes tells it nothing of another's.
 
         The same one each time: it learns what is opened later. Credentials are in none: no build or app gets one.
         """

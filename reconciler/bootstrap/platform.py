@@ -117,7 +117,7 @@ class Ground:
 def build(settings: Settings, host: Host, masker: Masker | None = None) -> Platform:
     """Everything for one reconciler. Settles what a killed one left (invariant 4) before it returns.
 
-    `masker` learns every secret that is opened; what one project prints is masked with its own alone.
+    `masker` learns every secret that is opened; what is kept of one project is masked with its own alone.
     """
     ground = _ground(settings, host, masker or Masker())
     effects = _effects(settings, host, ground)
@@ -173,7 +173,6 @@ def _ground(settings: Settings, host: Host, masker: Masker) -> Ground:
         logs_db=settings.logs_db,
         inbox_db=settings.inbox_db,
         create=True,
-        masker=masker,
         masker_of=secrets.masker_of,
     )
     recorder = failpoints.around(store.recorder)

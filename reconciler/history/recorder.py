@@ -8,6 +8,7 @@ nothing changes (invariant 11).
 from __future__ import annotations
 
 from dataclasses import replace
+from sqlite3 import Connection
 
 from reconciler.history import deployments
 from reconciler.history.rows import clean
@@ -16,6 +17,7 @@ from reconciler.model.condition import Reason
 from reconciler.model.effects import Done
 from reconciler.model.job import Job
 from reconciler.model.operation import (
+    PLATFORM,
     AdoptDeployment,
     AdvanceDeployment,
     AssignRelease,
@@ -43,11 +45,14 @@ class Recorder(Standing):
         """Write the intent and return the row's id; `after` is closed by the same write, since each costs a sync."""
         values = (
             *(request_id, operation.project, operation.deployment, operation.name, operation.resource),
-            *(operation.cause.kind, self._text(operation.cause.text), self._text(operation.sentence), now),
+            operation.cause.kind,
+            self._text(operation.project, operation.cause.text),
+            self._text(operation.project, operation.sentence),
+            now,
         )
         with self._database.transaction() as connection:
             if after is not None:
-                connection.execute(_CLOSE, (self._text(after.result), after.at, after.row_id))
+                self._close(connection, after)
             cursor = connection.execute(
                 "INSERT INTO operations (request_id, project, deployment, operation, resource,"
                 " cause, cause_text, sentence, begun_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -57,20 +62,24 @@ class Recorder(Standing):
 
     def succeed(self, row_id: int, *, result: str, now: float) -> None:
         """Close the row: done."""
-        self._write(_CLOSE, (self._text(result), now, row_id))
+        with self._database.transaction() as connection:
+            self._close(connection, Done(row_id, result, now))
 
     def fail(self, row_id: int, *, reason: str, message: str, retryable: bool, now: float) -> None:
         """Close the row: failed, with what a person should read."""
-        self._write(
-            "UPDATE operations SET outcome = 'failed', reason = ?, message = ?, retryable = ?, ended_at = ?"
-            " WHERE id = ? AND outcome = ''",
-            (clean(reason, 100), self._text(message), int(retryable), now, row_id),
-        )
+        with self._database.transaction() as connection:
+            text = self._text(_project_of(connection, row_id), message)
+            connection.execute(
+                "UPDATE operations SET outcome = 'failed', reason = ?, message = ?, retryable = ?, ended_at = ?"
+                " WHERE id = ? AND outcome = ''",
+                (clean(reason, 100), text, int(retryable), now, row_id),
+            )
 
     def open_deployment(self, operation: OpenDeployment, now: float) -> None:
         """Enter `queued`. StepRefused where the number was used, or another deployment is under way."""
-        cause = replace(operation.cause, text=self._text(operation.cause.text))
-        commit = replace(operation.commit, subject=self._text(operation.commit.subject))
+        name = operation.project
+        cause = replace(operation.cause, text=self._text(name, operation.cause.text))
+        commit = replace(operation.commit, subject=self._text(name, operation.commit.subject))
         with self._database.transaction() as connection:
             deployments.open_deployment(connection, replace(operation, cause=cause, commit=commit), now)
 
@@ -92,8 +101,8 @@ class Recorder(Standing):
     def end(self, operation: EndDeployment, now: float) -> None:
         """End without going live."""
         with self._database.transaction() as connection:
-            masked = _with_texts(operation, self._text(operation.message), self._text(operation.hint))
-            deployments.end(connection, masked, now)
+            message, hint = (self._text(operation.project, text) for text in (operation.message, operation.hint))
+            deployments.end(connection, _with_texts(operation, message, hint), now)
 
     def retire_project(self, operation: RetireProject, now: float) -> None:
         """Nothing of the project runs any more."""
@@ -135,7 +144,8 @@ class Recorder(Standing):
         """Its outcome; a job that was never told of gets its row now."""
         outcome = (
             *(job.state, clean(job.subject), job.ended_at, job.image_id, clean(job.reason, 100)),
-            *(self._text(job.message), self._text(job.hint), int(job.retryable), job.steps, job.cached),
+            *(self._text(job.key.project, job.message), self._text(job.key.project, job.hint)),
+            *(int(job.retryable), job.steps, job.cached),
         )
         with self._database.transaction() as connection:
             connection.execute(
@@ -154,12 +164,13 @@ class Recorder(Standing):
         self, project_name: str, resource: str, *, reason: str, message: str, retryable: bool, now: float
     ) -> int:
         """One more failed operation of the project ("" = the platform); returns how many in a row."""
+        text = self._text(project_name, message)
         with self._database.transaction() as connection:
             row = connection.execute(
                 "INSERT INTO failures VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT (project) DO UPDATE SET"
                 " resource = excluded.resource, reason = excluded.reason, message = excluded.message,"
                 " retryable = excluded.retryable, attempts = attempts + 1, at = excluded.at RETURNING attempts",
-                (project_name, clean(resource, 300), clean(reason, 100), self._text(message), int(retryable), now),
+                (project_name, clean(resource, 300), clean(reason, 100), text, int(retryable), now),
             ).fetchone()
         return int(row["attempts"])
 
@@ -180,18 +191,18 @@ class Recorder(Standing):
         Equal = same project, kind and reason within ten minutes of the last: one row with a count, so
         that a crash loop is no flood. The newest 1,000 of a project are kept.
         """
-        values = (project_name, clean(kind, 100), clean(reason, 100))
+        values, text = (project_name, clean(kind, 100), clean(reason, 100)), self._text(project_name, text)
         with self._database.transaction() as connection:
             merged = connection.execute(
                 "UPDATE events SET count = count + 1, last_at = ?, text = ? WHERE id = (SELECT id FROM events"
                 " WHERE project = ? AND kind = ? AND reason = ? AND last_at > ? ORDER BY last_at DESC LIMIT 1)",
-                (now, self._text(text), *values, now - EVENT_MERGE_S),
+                (now, text, *values, now - EVENT_MERGE_S),
             ).rowcount
             if merged:
                 return False
             connection.execute(
                 "INSERT INTO events (project, kind, reason, text, first_at, last_at) VALUES (?, ?, ?, ?, ?, ?)",
-                (*values, self._text(text), now, now),
+                (*values, text, now, now),
             )
             connection.execute(
                 "DELETE FROM events WHERE project = ?1 AND last_at <= (SELECT last_at FROM events"
@@ -200,8 +211,18 @@ class Recorder(Standing):
             )
         return True
 
-    def _text(self, text: str) -> str:
-        return clean(self._masker.mask(text))
+    def _close(self, connection: Connection, done: Done) -> None:
+        text = self._text(_project_of(connection, done.row_id), done.result)
+        connection.execute(_CLOSE, (text, done.at, done.row_id))
+
+    def _text(self, project_name: str, text: str) -> str:
+        return clean(self._masker_of(project_name).mask(text))
+
+
+def _project_of(connection: Connection, row_id: int) -> str:
+    """Whose operation it is."""
+    row = connection.execute("SELECT project FROM operations WHERE id = ?", (row_id,)).fetchone()
+    return str(row["project"]) if row else PLATFORM
 
 
 def _key(job: Job) -> tuple[str, int, str]:

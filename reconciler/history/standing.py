@@ -6,7 +6,7 @@ The half of the recorder that the loop calls once a pass. It writes nothing that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from reconciler.history.database import Database
@@ -22,11 +22,15 @@ _FREE_TEXTS = (
 
 
 class Standing:
-    """Base of the recorder. Safe from any thread; raises StoreBusy and StoreUnusable."""
+    """Base of the recorder. Safe from any thread; raises StoreBusy and StoreUnusable.
 
-    def __init__(self, database: Database, masker: Masker) -> None:
+    `masker_of` gives by a project's name ("" = the platform) what hides secrets in its rows: were others' hidden there
+    too, a commit's subject would show its author which of his guesses are somebody's.
+    """
+
+    def __init__(self, database: Database, masker_of: Callable[[str], Masker]) -> None:
         self._database = database
-        self._masker = masker
+        self._masker_of = masker_of
         rows = database.fetch("SELECT project, body FROM statuses")
         self._statuses: dict[str, str] = {row["project"]: row["body"] for row in rows}
         self._saved: dict[str, tuple[int, ProjectStatus]] = {}
@@ -36,14 +40,10 @@ class Standing:
         """Rows written since the store was opened."""
         return self._database.writes
 
-    def save_status(self, status: ProjectStatus) -> bool:
-        """Store what people are told of one project; False where they are told it already."""
-        return self.save_statuses((status,)) > 0
-
     def save_statuses(self, statuses: Iterable[ProjectStatus]) -> int:
         """Store those that changed, in one transaction; returns how many."""
-        hidden = self._masker.known
-        fresh = {each.project: (hidden, each) for each in statuses if self._saved.get(each.project) != (hidden, each)}
+        known = ((self._masker_of(each.project).known, each) for each in statuses)
+        fresh = {each[1].project: each for each in known if self._saved.get(each[1].project) != each}
         bodies = {name: status_to_json(self._masked(status)) for name, (_, status) in fresh.items()}
         changed = [(name, body) for name, body in bodies.items() if self._statuses.get(name) != body]
         if changed:
@@ -55,8 +55,9 @@ class Standing:
 
     def _masked(self, status: ProjectStatus) -> ProjectStatus:
         """Only what is free text: a secret that is spelled like a word of ours must not make a row unreadable."""
-        texts = {name: self._masker.mask_values(getattr(status, name)) for name in _FREE_TEXTS}
-        conditions = tuple(replace(each, message=self._masker.mask(each.message)) for each in status.conditions)
+        masker = self._masker_of(status.project)
+        texts = {name: masker.mask_values(getattr(status, name)) for name in _FREE_TEXTS}
+        conditions = tuple(replace(each, message=masker.mask(each.message)) for each in status.conditions)
         return replace(status, conditions=conditions, **texts)
 
     @property

@@ -52,16 +52,15 @@ def open_store(
     logs_db: Path,
     inbox_db: Path,
     create: bool = False,
-    masker: Masker | None = None,
     masker_of: Callable[[str], Masker] | None = None,
 ) -> Store:
     """The three files; `create` makes those that are missing, readable for their folder's group.
 
-    `masker` hides secrets in the history of all projects, `masker_of` (by name) those of one project in its logs.
+    `masker_of` gives by a project's name ("" = the platform) what hides secrets in its rows and logs; None hides none.
     Raises StoreUnusable for one that is empty, damaged, another application's or newer, and, without
     `create`, for one that is missing; StoreBusy for one that is locked.
     """
-    masker = masker or Masker()
+    masker_of = masker_of or (lambda _: Masker())
     if create:
         _make_folders(state_db, logs_db, inbox_db)
     with contextlib.ExitStack() as opened:
@@ -71,7 +70,7 @@ def open_store(
         opened.callback(logs.close)
         inbox = Inbox(inbox_db, create=create)
         opened.callback(inbox.close)
-        store = Store(Recorder(database, masker), Queries(state_db), logs, inbox, database)
+        store = Store(Recorder(database, masker_of), Queries(state_db), logs, inbox, database)
         opened.pop_all()
     return store
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.history.recorder import EVENTS_KEPT
+from reconciler.history.recorder import EVENT_MERGE_S, EVENTS_KEPT
 from reconciler.history.store import Store
 from reconciler.masking import Masker
 from reconciler.model.condition import Condition, Health, Reason
 from reconciler.model.effects import Done, Journal
 from reconciler.model.job import Job, JobKey
-from reconciler.model.operation import CreateNetwork
-from reconciler.model.release import State
+from reconciler.model.operation import PLATFORM, Cause, CreateNetwork
+from reconciler.model.release import Commit, State
 from reconciler.model.status import ProjectStatus
 from tests.history_support import CHANGE, adopting, bring_to, ending, make_store, opening
 
@@ -31,11 +31,19 @@ STATUS = ProjectStatus(
     observed={"container": "exited"},
     blocks=("nothing",),
 )
+ROWS_OF_A_PROJECT = (
+    "SELECT * FROM operations WHERE project = ?",
+    "SELECT * FROM deployments WHERE project = ?",
+    "SELECT * FROM jobs WHERE project = ?",
+    "SELECT * FROM failures WHERE project = ?",
+    "SELECT * FROM events WHERE project = ?",
+    "SELECT * FROM statuses WHERE project = ?",
+)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = make_store(tmp_path, masker=Masker(["hunter22"]))
+    opened = make_store(tmp_path, masker_of=lambda _: Masker(["hunter22"]))
     yield opened
     opened.close()
 
@@ -146,10 +154,10 @@ def test_events_of_a_project_are_bounded(store: Store) -> None:
 
 def test_a_status_reads_back_whole_and_is_written_only_when_it_changed(store: Store) -> None:
     """Invariant 11."""
-    assert store.recorder.save_status(STATUS)
+    assert store.recorder.save_statuses([STATUS])
     assert store.queries.status("blog") == STATUS
     version, writes = store.queries.data_version(), store.recorder.writes
-    assert not store.recorder.save_status(replace(STATUS))
+    assert not store.recorder.save_statuses([replace(STATUS)])
     assert (store.queries.data_version(), store.recorder.writes) == (version, writes)
     changed = replace(STATUS, health=Health.HEALTHY)
     other = replace(STATUS, project="shop")
@@ -161,11 +169,60 @@ def test_a_status_reads_back_whole_and_is_written_only_when_it_changed(store: St
     assert store.queries.status("shop") is None
 
 
+def test_a_project_s_rows_tell_nobody_which_words_are_another_s_secrets(tmp_path: Path) -> None:
+    """Invariant 6: else whoever pushes a word list reads in its commit's subject which of them are masked."""
+    maskers = {"blog": Masker(["hunter22"]), "shop": Masker(), PLATFORM: Masker(["hunter22"])}
+    store = make_store(tmp_path, masker_of=maskers.__getitem__)
+    guesses, masked = "hunter21 hunter22", "hunter21 [masked]"
+    for name in maskers:
+        _say_everywhere(store, name, guesses)
+        kept = [str([tuple(row) for row in store.database.fetch(sql, (name,))]) for sql in ROWS_OF_A_PROJECT]
+        shown, hidden = (guesses, masked) if name == "shop" else (masked, guesses)
+        assert [text for text in kept if shown not in text or hidden in text] == [], name
+    deployment, status = store.queries.deployment("shop", 1), store.queries.status("shop")
+    assert deployment is not None
+    assert status is not None
+    assert (deployment.commit.subject, deployment.cause_text, status.subject) == (guesses, guesses, guesses)
+    store.close()
+
+
+def test_a_status_is_masked_anew_when_its_own_project_s_secrets_become_known(tmp_path: Path) -> None:
+    """Invariant 11: those of another write nothing."""
+    maskers = {"blog": Masker(), "shop": Masker(["of-the-shop"])}
+    store = make_store(tmp_path, masker_of=maskers.__getitem__)
+    told = [replace(STATUS, project=name, subject="hunter22") for name in maskers]
+    assert store.recorder.save_statuses(told) == 2
+    maskers["shop"].add("another-of-the-shop")
+    assert store.recorder.save_statuses(told) == 0
+    maskers["blog"].add("hunter22")
+    assert store.recorder.save_statuses(told) == 1
+    assert [each.subject for each in store.queries.statuses()] == ["[masked]", "hunter22"]
+    store.close()
+
+
+def _say_everywhere(store: Store, name: str, text: str) -> None:
+    recorder, cause = store.recorder, Cause("change", text)
+    operation = replace(NETWORK, project=name, cause=cause)
+    first = recorder.begin(operation, request_id="r", now=1.0)
+    second = recorder.begin(operation, request_id="r", now=2.0, after=Done(first, text, 2.0))
+    recorder.fail(second, reason="R", message=text, retryable=False, now=3.0)
+    recorder.succeed(recorder.begin(operation, request_id="r", now=4.0), result=text, now=4.0)
+    commit = Commit("3f9c1e2", subject=text)
+    recorder.open_deployment(replace(opening(1, name, commit=commit), cause=cause), 1.0)
+    recorder.end(ending(1, project=name, message=text, hint=text), 2.0)
+    recorder.job_ended(Job(JobKey(name, 1, "build"), "failed", "key", 1.0, 9.0, message=text, hint=text))
+    recorder.record_failure(name, "x", reason="R", message=text, retryable=False, now=1.0)
+    for at in (1.0, 2.0, EVENT_MERGE_S * 2):
+        recorder.record_event(name, "drift", text, now=at)
+    recorder.save_statuses([replace(STATUS, project=name, subject=text, last_error=text)])
+
+
 def test_a_secret_that_is_spelled_like_a_word_of_ours_leaves_the_status_readable(tmp_path: Path) -> None:
-    store = make_store(tmp_path, masker=Masker(["project", "Healthy", "conditions", '", "', "null", "hunter22"]))
+    masker = Masker(["project", "Healthy", "conditions", '", "', "null", "hunter22"])
+    store = make_store(tmp_path, masker_of=lambda _: masker)
     conditions = (Condition("Ready", "True", Reason.LIVE, "it printed hunter22"),)
     told = replace(STATUS, conditions=conditions, last_error="hunter22 again", blocks=("hunter22",))
-    assert store.recorder.save_status(told)
+    assert store.recorder.save_statuses([told])
     read = store.queries.status(STATUS.project)
     store.close()
     assert read is not None
@@ -176,10 +233,10 @@ def test_a_secret_that_is_spelled_like_a_word_of_ours_leaves_the_status_readable
 
 def test_statuses_are_known_unchanged_after_a_restart_too(tmp_path: Path) -> None:
     first = make_store(tmp_path)
-    first.recorder.save_status(STATUS)
+    first.recorder.save_statuses([STATUS])
     first.close()
     second = make_store(tmp_path)
-    assert not second.recorder.save_status(STATUS)
+    assert not second.recorder.save_statuses([STATUS])
     assert second.writes == 0
     second.close()
 
@@ -189,7 +246,7 @@ def test_a_pass_with_nothing_to_do_writes_nothing(store: Store) -> None:
     recorder = store.recorder
 
     def one_pass() -> None:
-        recorder.save_status(STATUS)
+        recorder.save_statuses([STATUS])
         recorder.save_good_spec("blog", blob="b1", text=b"name: blog", revision="main@1")
         recorder.save_good_platform(blob="p1", text=b"domain: x", revision="main@1")
         recorder.add_inventory("c1", project_name="blog", container_name="gs-1", adopted=False, now=1.0)

@@ -22,6 +22,7 @@ from reconciler.adapters.secret_box import (
 )
 from reconciler.errors import GitsteadError, HostUnfit, SecretUnreadable, SpecInvalid
 from reconciler.masking import Masker
+from reconciler.model.operation import PLATFORM
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "sealed.json").read_text())
 PLACE = {"kind": "run-secret", "project": "blog", "key": "DB"}
@@ -236,6 +237,7 @@ def test_a_project_s_masker_learns_what_was_opened_for_it_and_nothing_else(keys:
     assert blog.mask(said) == "[masked], [masked], a-token-of-all"
     assert shop.mask(said) == said
     assert everything.mask(said) == "[masked], [masked], [masked]"
+    assert box.masker_of(PLATFORM) is everything
 
 
 @pytest.mark.parametrize("call", [lambda box, text: box.open(text, **PLACE), lambda box, text: box.mark(text, **PLACE)])
