@@ -169,7 +169,7 @@ def test_deep_nesting_is_refused_at_once_by_either_parser(
     began = time.process_time()
     told = problems(data)
     assert time.process_time() - began < limit_s
-    assert any("nested deeper than 32 levels" in each or "in the place of a key" in each for each in told)
+    assert any("nested deeper than 32 levels" in each or "in the place of a key" in each for each in told), told[:3]
 
 
 _BOMB = """
