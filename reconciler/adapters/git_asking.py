@@ -19,7 +19,7 @@ from reconciler.adapters.bounds import current
 from reconciler.adapters.git_access import Access, Opened, Permissions, Rights
 from reconciler.adapters.git_address import Address, parse, real_folders
 from reconciler.adapters.git_compact import compact
-from reconciler.adapters.git_fetch import Answer, Request, classify
+from reconciler.adapters.git_fetch import FULL, Answer, Request, classify
 from reconciler.adapters.git_hosts import KnownHosts
 from reconciler.adapters.git_local import exchange_local
 from reconciler.adapters.git_transport import Workers
@@ -28,6 +28,7 @@ from reconciler.errors import GitsteadError
 from reconciler.masking import Masker
 
 TRANSFER_FACTOR = 10
+REPACK_S = 1800.0
 _KEY_NAMES = ("id_ed25519", "id_ecdsa", "id_rsa")
 _ABOUT_THE_CREDENTIAL = frozenset({"auth", "forbidden", "not_found", "redirect"})
 
@@ -55,7 +56,9 @@ class Asker:
         self._guard = threading.Lock()
         self._locks: dict[Path, threading.Lock] = {}
         self._workers: Workers | None = None
+        self._too_big: dict[Path, tuple[tuple[str, ...], str]] = {}
         self.permissions = Permissions()
+        self.closed = False
 
     def mirror_path(self, repo: str, module_of: Access | None = None) -> Path:
         """Where a mirror lies. One of a submodule is kept apart for each right by which it was fetched: what
@@ -64,7 +67,7 @@ class Asker:
         if module_of is None:
             return self._folder / git_mirror.folder_name(repo)
         right = module_of.credential.name if module_of.credential else "own keys" if module_of.own_keys else "none"
-        return self._folder / git_mirror.folder_name(f"submodule, {right}: {repo}")
+        return self._folder / git_mirror.submodule_name(f"{right}: {repo}")
 
     def address_of(self, repo: str) -> Address:
         """The address of a repository that may be asked. Raises `SourceUnusable`."""
@@ -83,7 +86,7 @@ class Asker:
         try:
             address = self.address_of(repo)
             opened = self._open(access, address)
-            with current().holding(self._lock_of(mirror)):
+            with current().holding(self.lock_of(mirror)):
                 answer = self._exchange(address, mirror, refs, access=access, opened=opened)
         except GitsteadError as error:
             return Answer(), error
@@ -91,7 +94,31 @@ class Asker:
         self._note(answer, access, trouble)
         return answer, trouble
 
+    def is_full(self, mirror: Path) -> bool:
+        """Whether nothing more is fetched into a mirror."""
+        return git_mirror.held_bytes(mirror) > FULL * self._ways.max_bytes
+
+    def repack(self, mirror: Path, into: Path) -> Answer:
+        """Have a worker write a pack of what is reachable in a mirror, where that is worth it (see `git_repack`)."""
+        ways = self._ways
+        request = Request(
+            url="",
+            mirror=str(mirror),
+            refs=(),
+            timeout_s=ways.timeout_s,
+            transfer_s=REPACK_S,
+            max_bytes=ways.max_bytes,
+            into=str(into),
+        )
+        return self._pool().ask(request)
+
+    def lock_of(self, mirror: Path) -> threading.Lock:
+        """Held by whoever fetches into a mirror."""
+        with self._guard:
+            return self._locks.setdefault(mirror, threading.Lock())
+
     def close(self) -> None:
+        self.closed = True
         with self._guard:
             workers, self._workers = self._workers, None
         if workers is not None:
@@ -119,10 +146,20 @@ class Asker:
         answer = self._answer(address, request)
         if answer.trouble in {"deadline", "died"}:
             git_mirror.sweep(mirror)
+        self._remember(mirror, answer)
         if answer.fetched:
             with contextlib.suppress(OSError, pygit2.GitError):  # the next fetch tries again
                 compact(mirror)
         return answer
+
+    def _remember(self, mirror: Path, answer: Answer) -> None:
+        """What was too big is not fetched again before other commits are there."""
+        if not answer.trouble:
+            self._too_big.pop(mirror, None)
+        elif answer.trouble == "too_big" and answer.refs:
+            held = git_mirror.mirrored(git_mirror.open_bare(mirror), answer.refs)
+            wanted = {target for ref, target in answer.refs.items() if held.get(ref) != target}
+            self._too_big[mirror] = tuple(sorted(wanted)), answer.detail
 
     def _answer(self, address: Address, request: Request) -> Answer:
         if address.kind == "local":
@@ -136,6 +173,7 @@ class Asker:
         self, address: Address, mirror: Path, refs: tuple[str, ...], *, access: Access, opened: Opened | None
     ) -> Request:
         ways = self._ways
+        too_big, said = self._too_big.get(mirror, ((), ""))
         request = Request(
             url=address.url,
             mirror=str(mirror),
@@ -143,6 +181,8 @@ class Asker:
             timeout_s=ways.timeout_s,
             transfer_s=ways.timeout_s * TRANSFER_FACTOR,
             max_bytes=ways.max_bytes,
+            too_big=too_big,
+            too_big_said=said,
             username=opened.username if opened else "",
             secret=opened.text if opened else "",
         )
@@ -184,7 +224,3 @@ class Asker:
             if self._workers is None:
                 self._workers = Workers(log_path=self._folder / "worker.log")
             return self._workers
-
-    def _lock_of(self, mirror: Path) -> threading.Lock:
-        with self._guard:
-            return self._locks.setdefault(mirror, threading.Lock())

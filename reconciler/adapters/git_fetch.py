@@ -16,12 +16,13 @@ from pygit2.credentials import Keypair, KeypairFromMemory, Username, UserPass
 from pygit2.enums import CredentialType
 
 from reconciler.adapters.bounds import current
-from reconciler.adapters.git_mirror import mirror_ref, open_bare, target_of
+from reconciler.adapters.git_mirror import held_bytes, mirror_ref, open_bare, target_of
 from reconciler.model.address import remote_of
 
 MAX_REFS = 200_000
 MAX_ALL = 1_000
 MAX_OBJECTS = 5_000_000
+FULL = 2
 SHOWN_NAMES = 20
 Given = Username | UserPass | Keypair | KeypairFromMemory
 
@@ -32,7 +33,9 @@ class Request:
 
     `secret`, with `username`, is a token or a private ssh key in plain, for the server of `url` alone; without
     one the first of the private key files `keys` that exists is used. `home` holds `.ssh/known_hosts`.
-    `timeout_s` bounds connecting and listing, `transfer_s` the transfer after it.
+    `timeout_s` bounds connecting and listing, `transfer_s` the transfer after it. `too_big` are targets that were more
+    than `max_bytes`, as `too_big_said` told: together they are not fetched again. With `into`, a folder beside the
+    mirror, nothing is asked: see `git_repack`.
     """
 
     url: str
@@ -45,6 +48,9 @@ class Request:
     keys: tuple[str, ...] = ()
     username: str = ""
     secret: str = field(default="", repr=False)
+    too_big: tuple[str, ...] = ()
+    too_big_said: str = ""
+    into: str = ""
 
     @property
     def is_ssh(self) -> bool:
@@ -164,6 +170,7 @@ def exchange(request: Request, *, on_transfer: Callable[[], None] = lambda: None
         answer = _listed(remote, request.refs)
         wanted = [ref for ref, target in answer.refs.items() if target_of(mirror, mirror_ref(ref)) != target]
         if wanted:
+            check_size(request, {answer.refs[ref] for ref in wanted})
             on_transfer()
             callbacks.begin_transfer()
             fetch(remote, wanted, callbacks)
@@ -173,6 +180,15 @@ def exchange(request: Request, *, on_transfer: Callable[[], None] = lambda: None
     except (pygit2.GitError, OSError, ValueError, KeyError) as error:
         return Answer(answer.refs, answer.names, classify(error), words(error))
     return answer
+
+
+def check_size(request: Request, targets: set[str]) -> None:
+    """Before a transfer of these. Raises `Refused` where it was too big before, or the mirror has no room for more."""
+    if request.too_big and targets.issuperset(request.too_big):
+        raise Refused("too_big", request.too_big_said)
+    held = held_bytes(Path(request.mirror))
+    if held > FULL * request.max_bytes:
+        raise Refused("full", f"its mirror has {held} bytes")
 
 
 def fetch(remote: pygit2.Remote, refs: list[str], callbacks: Callbacks) -> None:

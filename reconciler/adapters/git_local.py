@@ -14,7 +14,17 @@ import pygit2
 from pygit2.enums import RepositoryOpenFlag
 
 from reconciler.adapters.git_address import Address, is_within
-from reconciler.adapters.git_fetch import SHOWN_NAMES, Answer, Callbacks, Refused, Request, classify, fetch, words
+from reconciler.adapters.git_fetch import (
+    SHOWN_NAMES,
+    Answer,
+    Callbacks,
+    Refused,
+    Request,
+    check_size,
+    classify,
+    fetch,
+    words,
+)
 from reconciler.adapters.git_mirror import mirror_ref, open_bare, target_of
 
 _ALTERNATES_LIMIT = 64 * 1024
@@ -30,6 +40,7 @@ def exchange_local(request: Request, address: Address, folders: tuple[Path, ...]
         mirror = open_bare(Path(request.mirror))
         wanted = [ref for ref, target in answer.refs.items() if target_of(mirror, mirror_ref(ref)) != target]
         if wanted:
+            check_size(request, {answer.refs[ref] for ref in wanted})
             callbacks = Callbacks(request)
             callbacks.begin_transfer()
             fetch(mirror.remotes["origin"], wanted, callbacks)

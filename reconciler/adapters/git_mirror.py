@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -21,7 +22,10 @@ from pygit2.enums import ConfigLevel, ObjectType, RepositoryInitFlag, Repository
 from reconciler.model.naming import digest
 
 _KEPT = "refs/gitstead/"
+_MIRRORED = "refs/mirror/"
 BESIDE = "-platform"  # where app and platform are one repository and two commits
+_SUBMODULE = "submodule-"
+_USE_S = 86400.0
 _UNFINISHED = ".new-"
 _LEFTOVERS = ("objects/pack/pack_git2_*", "objects/tmp_object_git2_*", "objects/*/tmp_object_git2_*")
 
@@ -44,16 +48,36 @@ def folder_name(url: str) -> str:
     return f"{digest(url)[:32]}.git"
 
 
+def submodule_name(text: str) -> str:
+    """The folder of a submodule's mirror, from its address and the right to read it."""
+    return f"{_SUBMODULE}{folder_name(text)}"
+
+
+def is_of_submodule(mirror: Path) -> bool:
+    return mirror.name.startswith(_SUBMODULE)
+
+
+def note_use(mirror: Path) -> None:
+    """A mirror's own time says when it was last exported from, to a day."""
+    if time.time() - mirror.stat().st_mtime > _USE_S:
+        os.utime(mirror)
+
+
 def open_bare(path: Path) -> pygit2.Repository:
     """Open a mirror that exists. Raises `pygit2.GitError` where there is none."""
     return pygit2.Repository(str(path), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
+
+
+def unfinished_path(folder: Path) -> Path:
+    """A name beside the mirrors for what is half made, or half removed."""
+    return folder / f"{_UNFINISHED}{secrets.token_hex(8)}"
 
 
 def make(path: Path, url: str) -> None:
     """Make an empty mirror of mode 0700 unless it exists; complete or not at all, also after a kill."""
     if path.is_dir():
         return
-    unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
+    unfinished = unfinished_path(path.parent)
     flags = RepositoryInitFlag.BARE | RepositoryInitFlag.MKDIR | RepositoryInitFlag.NO_REINIT
     repository = pygit2.init_repository(str(unfinished), flags=flags, mode=0o700)
     unfinished.chmod(0o700)
@@ -67,7 +91,7 @@ def make(path: Path, url: str) -> None:
 
 def mirror_ref(ref: str) -> str:
     """Where a ref of the source (`refs/heads/main`) stands in the mirror."""
-    return "refs/mirror/" + quote(ref.removeprefix("refs/"), safe="")
+    return _MIRRORED + quote(ref.removeprefix("refs/"), safe="")
 
 
 def commit_of(repository: pygit2.Repository, ref: str) -> str:
@@ -96,6 +120,36 @@ def mirrored(repository: pygit2.Repository, refs: Iterable[str]) -> dict[str, st
     """Wanted refs of the source that the mirror holds, with what they point at."""
     found = {ref: target_of(repository, mirror_ref(ref)) for ref in refs}
     return {ref: target for ref, target in found.items() if target}
+
+
+def targets(repository: pygit2.Repository) -> dict[str, str]:
+    """Every ref of the mirror with what it points at."""
+    return {ref: target_of(repository, ref) for ref in repository.references}
+
+
+def drop_unwanted(repository: pygit2.Repository, branches: Iterable[str]) -> None:
+    """Let go of every ref of the source but these branches; what is kept stays."""
+    wanted = {mirror_ref(f"refs/heads/{branch}") for branch in branches}
+    for ref in [ref for ref in repository.references if ref.startswith(_MIRRORED) and ref not in wanted]:
+        repository.references.delete(ref)
+
+
+def pack_files(mirror: Path) -> dict[Path, int]:
+    """The packs that readers see, with their bytes."""
+    return {
+        pack: pack.stat().st_size
+        for pack in (mirror / "objects" / "pack").glob("pack-*.pack")
+        if pack.with_suffix(".idx").is_file()
+    }
+
+
+def held_bytes(mirror: Path) -> int:
+    """The bytes of all packs, and of what else lies beside them."""
+    try:
+        with os.scandir(mirror / "objects" / "pack") as entries:
+            return sum(entry.stat().st_size for entry in entries)
+    except FileNotFoundError:  # no mirror, or a pack of it that went just now
+        return 0
 
 
 def put_kept(repository: pygit2.Repository, name: str, sha: str) -> bool:
@@ -129,11 +183,14 @@ def kept(repository: pygit2.Repository) -> Iterator[tuple[str, int]]:
 
 
 def sweep(mirror: Path) -> list[str]:
-    """Remove what a killed fetch left: half packs and stale locks (trap 21). Only while nobody fetches.
+    """Remove what a kill left: half packs, packs that lost their index, stale locks (trap 21).
+
+    Only while nobody fetches.
 
     Returns the names of what was removed.
     """
     found = [path for pattern in _LEFTOVERS for path in mirror.glob(pattern)]
+    found += [path for path in mirror.glob("objects/pack/pack-*.pack") if not path.with_suffix(".idx").exists()]
     found += [path for path in mirror.glob("*.lock") if path.is_file()]
     for folder, _, names in os.walk(mirror / "refs"):
         found += [Path(folder, name) for name in names if name.endswith(".lock")]

@@ -9,6 +9,7 @@ Safe to use from several threads: one repository's trouble never delays another.
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import shutil
 import threading
@@ -21,18 +22,20 @@ from types import MappingProxyType
 import pygit2
 from pygit2.enums import ObjectType
 
-from reconciler.adapters import git_mirror, git_platform, git_tree, git_trouble
+from reconciler.adapters import git_mirror, git_platform, git_tidy, git_tree, git_trouble
 from reconciler.adapters.git_access import Access, Permissions, Rights
 from reconciler.adapters.git_asking import Asker, Ways
 from reconciler.adapters.git_export import DEFAULT_LIMITS, Exported, Limits, write_tree
 from reconciler.adapters.git_platform import PlatformFiles
 from reconciler.adapters.git_source import RepositoryState, SourceState
 from reconciler.adapters.git_submodules import Modules, Rules
+from reconciler.adapters.git_tidy import Tidier
 from reconciler.adapters.git_watched import watched_key
-from reconciler.errors import SourceUnusable
+from reconciler.errors import GitsteadError, SourceUnusable
 from reconciler.model.address import remote_of
 from reconciler.model.credential import CredentialUse
 from reconciler.model.desired import SourceProblem
+from reconciler.model.disk import shown
 
 _SHORTEST_SHA, _WHOLE_SHA = 4, 40
 _CACHED_SOURCES = 256
@@ -63,6 +66,7 @@ class Mirrors:
         self._rights = rights or Rights(folder / "met_hosts")
         ways = Ways(known_hosts, timeout_s=timeout_s, max_bytes=max_bytes, rights=self._rights)
         self._asker = Asker(folder, local_paths=local_paths, ways=ways)
+        self._tidier = Tidier(folder, self._asker)
         self.permit(Permissions())
         self._guard = threading.Lock()
         self._states: dict[str, RepositoryState] = {}
@@ -90,6 +94,7 @@ class Mirrors:
         refs = tuple(f"refs/heads/{branch}" for branch in sorted(branches - set(missing)))
         problem = None
         if refs:
+            self._make_room(self._asker.mirror_path(repo), branches)
             answer, error = self._asker.ask(repo, refs)
             if error is None and not answer.refs and not answer.names:
                 error = git_trouble.empty(repo)
@@ -213,13 +218,32 @@ class Mirrors:
 
     def forget(self, project_name: str, deployment: int) -> None:
         """Let the commits of a deployment go, in every mirror; nothing happens where none was kept."""
-        for path in self._folder.glob("*.git"):
-            git_mirror.drop_kept(git_mirror.open_bare(path), f"{project_name}/{deployment}")
+        with self._tidier.keeping:
+            for path in self._folder.glob("*.git"):
+                git_mirror.drop_kept(git_mirror.open_bare(path), f"{project_name}/{deployment}")
 
     def kept(self) -> frozenset[tuple[str, int]]:
         """(project, deployment) of everything that is kept, over all mirrors."""
-        mirrors = [git_mirror.open_bare(path) for path in self._folder.glob("*.git")]
-        return frozenset(kept for mirror in mirrors for kept in git_mirror.kept(mirror))
+        with self._tidier.keeping:
+            mirrors = [git_mirror.open_bare(path) for path in self._folder.glob("*.git")]
+            return frozenset(kept for mirror in mirrors for kept in git_mirror.kept(mirror))
+
+    def tidy(self, wanted: frozenset[str], now: float) -> tuple[str, ...]:
+        """Remove mirrors without a use and remake those that are mostly garbage; what was done, for a log.
+
+        `wanted` are the addresses that specs name, `now` in seconds since 1970. A mirror goes where none names it and
+        it keeps no commit, an hour after it was written to; one of a submodule 30 days after its last export. Once a
+        day, in a thread that may take half an hour. Raises nothing.
+        """
+        self._tidier.forget_looks()
+        named = {self._asker.mirror_path(repo): repo for repo in wanted}
+        unnamed = [path for path in sorted(self._folder.glob("*.git")) if path not in named]
+        done = [self._removed(path, now) for path in unnamed]  # first: a spec may name one while others are remade
+        for path in sorted(self._folder.glob("*.git")):
+            # No ref keeps the commits of submodules that kept commits pin: those mirrors stay whole, and go whole.
+            if not git_mirror.is_of_submodule(path) and not self._asker.closed:
+                done.append(self._remade(path, named.get(path, "")))
+        return tuple(filter(None, done))
 
     def sweep(self) -> tuple[str, ...]:
         """Remove what a kill left in the mirrors: half packs, stale locks, half-made mirrors (trap 21).
@@ -241,9 +265,37 @@ class Mirrors:
         """Idle workers; none until a remote was asked."""
         return self._asker.worker_pids
 
+    def _removed(self, path: Path, now: float) -> str:
+        unused_s = git_tidy.UNUSED_S if git_mirror.is_of_submodule(path) else git_tidy.UNNAMED_S
+        try:
+            freed = self._tidier.remove(path) if now - path.stat().st_mtime > unused_s else 0
+        except (OSError, pygit2.GitError) as error:
+            return f"{path.name} not removed: {error}"
+        return f"{path.name} removed: {shown(freed)}" if freed else ""
+
+    def _remade(self, path: Path, repo: str) -> str:
+        try:
+            saved = self._tidier.remake(path, self._branches(repo))
+        except (OSError, pygit2.GitError, GitsteadError) as error:
+            return f"{path.name} not remade: {error}"
+        return f"{path.name} remade: {shown(saved)} less" if saved else ""
+
+    def _branches(self, repo: str) -> frozenset[str] | None:
+        """The branches that the last refresh was for; None where there was none yet."""
+        with self._guard:
+            state = self._states.get(repo)
+        return frozenset(state.branches) | frozenset(state.missing) if state else None
+
+    def _make_room(self, path: Path, branches: frozenset[str] | None = None) -> None:
+        """Before a fetch that would be refused: it is not for garbage that a repository is too big."""
+        if self._asker.is_full(path):
+            with contextlib.suppress(OSError, pygit2.GitError, GitsteadError):  # the answer then says what is full
+                self._tidier.remake(path, branches)
+
     def _keep(self, name: str, repo: str, sha: str) -> bool:
         try:
-            return git_mirror.put_kept(self._open(repo), name, sha)
+            with self._tidier.keeping:
+                return git_mirror.put_kept(self._open(repo), name, sha)
         except KeyError as error:
             raise SourceUnusable(
                 f'commit "{sha}" of "{repo}" is not in its mirror, so it cannot be kept',
@@ -254,6 +306,7 @@ class Mirrors:
         """The mirror of a submodule that holds its commit; asked only where it does not yet."""
         path = self._asker.mirror_path(repo, access)
         if not _has_commit(path, sha):
+            self._make_room(path)
             _, error = self._asker.ask(repo, (), module_of=access)
             if error is not None:
                 raise error
@@ -263,6 +316,7 @@ class Mirrors:
                 expected="a commit that was pushed there",
                 remedy="Push it, or pin another one",
             )
+        git_mirror.note_use(path)
         return path
 
     def _ask(self, repo: str, refs: tuple[str, ...]) -> dict[str, str]:

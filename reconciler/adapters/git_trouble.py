@@ -65,6 +65,7 @@ def explain(answer: Answer, asked: Asked) -> GitsteadError:
             "Remove what is large from its history, or use a smaller repository",
         ),
     }
+    unusable["full"] = unusable["too_big"]
     if answer.trouble in unusable:
         what, expected, remedy = unusable[answer.trouble]
         return SourceUnusable(what, expected=expected, remedy=remedy)

@@ -1,4 +1,4 @@
-"""The worker process that talks to Git remotes: one request per line in, one answer per line out.
+"""The worker process that talks to Git remotes, and repacks what came: a request per line in, an answer per line out.
 
 Started by `git_transport` as `python -m reconciler.adapters.git_worker <fd>`, so that a hostile server
 can crash, wedge or fill this process and never the reconciler (traps 22 and 23). Each request has an alarm
@@ -19,7 +19,8 @@ import sys
 import pygit2
 
 from reconciler.adapters import git_mirror
-from reconciler.adapters.git_fetch import Request, exchange
+from reconciler.adapters.git_fetch import Answer, Request, exchange
+from reconciler.adapters.git_repack import repack
 
 MEMORY_LIMIT = 3 * 1024 * 1024 * 1024
 
@@ -39,15 +40,24 @@ def main(arguments: list[str]) -> None:
 
 def _answer(line: bytes) -> bytes:
     fields = json.loads(line)
-    request = Request(**fields | {"refs": tuple(fields["refs"]), "keys": tuple(fields["keys"])})
+    request = Request(**fields | {name: tuple(fields[name]) for name in ("refs", "keys", "too_big")})
+    answer = _repacked(request) if request.into else _exchanged(request)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return json.dumps(dataclasses.asdict(answer)).encode() + b"\n"
+
+
+def _repacked(request: Request) -> Answer:
+    _allow(request.transfer_s)
+    return repack(request)
+
+
+def _exchanged(request: Request) -> Answer:
     pygit2.settings.homedir = request.home
     # A server that falls silent ends in an error; the alarm is for one that drips.
     pygit2.settings.server_connect_timeout = max(1, int(request.timeout_s * 800))
     pygit2.settings.server_timeout = max(1, int(request.timeout_s * 800))
     signal.setitimer(signal.ITIMER_REAL, request.timeout_s)
-    answer = exchange(request, on_transfer=lambda: _allow(request.transfer_s))
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    return json.dumps(dataclasses.asdict(answer)).encode() + b"\n"
+    return exchange(request, on_transfer=lambda: _allow(request.transfer_s))
 
 
 def _allow(seconds: float) -> None:

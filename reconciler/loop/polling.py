@@ -19,6 +19,7 @@ JITTER = 0.1
 LONGEST_S = 300.0
 STEP_S = 0.25
 AT_ONCE = 0.0
+DAY_S = 86400.0
 
 
 class Poller:
@@ -26,7 +27,7 @@ class Poller:
     of each answer.
 
     Every known repository is asked each `interval_s` ± 10 %; one with trouble less and less often,
-    up to every 5 minutes. Local ones too, as a net under the file watch.
+    up to every 5 minutes. Local ones too, as a net under the file watch. Mirrors are tidied daily.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Poller:
         self._on_news, self._on_asked = on_news, on_asked
         self._due: dict[str, float] = {}
         self._troubles: dict[str, int] = {}
+        self._tidy_at = AT_ONCE
+        self._tidying: Future[bool] | None = None
         self._asking: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -82,6 +85,7 @@ class Poller:
     def _run(self) -> None:
         while not self._stopped:
             next_at = self._submit_due()
+            self._tidy()
             self._wake.wait(timeout=min(max(next_at - self._clock(), STEP_S), self._interval_s))
             self._wake.clear()
 
@@ -96,6 +100,15 @@ class Poller:
                 self._due[repo] = now + self._pause_s(repo)
                 self._submit(repo)
             return min(self._due.values(), default=now + self._interval_s)
+
+    def _tidy(self) -> None:
+        """Tidy the mirrors in a thread of the pool: once specs were read, and daily."""
+        now, under_way = self._clock(), self._tidying
+        if under_way is not None and under_way.done():
+            self._tidying = None
+            self._tidy_at = now + (DAY_S if not under_way.exception() and under_way.result() else self._interval_s)
+        elif under_way is None and now >= self._tidy_at:
+            self._tidying = self._pool.submit(self._sources.tidy, now)
 
     def _submit(self, repo: str) -> Future[None]:
         """Under the lock: one question at a time for each repository."""

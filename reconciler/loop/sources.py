@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import structlog
+
 from reconciler.adapters.git_platform import PlatformFiles
 from reconciler.adapters.git_repository import Mirrors
 from reconciler.adapters.git_source import RepositoryState, SourceState
@@ -30,6 +32,8 @@ from reconciler.model.effects import Secrets
 from reconciler.model.naming import PROJECT_NAME
 from reconciler.model.release import Commit
 from reconciler.model.spec import Diagnostic, Location, PlatformSpec, ProjectSpec
+
+log = structlog.get_logger(__name__)
 
 Files = Mapping[str, tuple[str, bytes]]
 PLATFORM_FILE = "platform.yaml"
@@ -100,6 +104,7 @@ class Sources:
         self._keys: tuple[int, ...] = ()
         self._permitted: Checked | None = None
         self._news = 0
+        self._is_read = False
 
     # ---- asking ----------------------------------------------------------------------------
 
@@ -137,6 +142,16 @@ class Sources:
                 self._news += 1
                 self._answer = None
             return news
+
+    def tidy(self, now: float) -> bool:
+        """Remove mirrors without a use, make large ones smaller (see `Mirrors.tidy`); False before specs were read."""
+        with self._lock:
+            wanted = frozenset(self._wanted) if self._is_read else None
+        if wanted is None:
+            return False
+        for each in self._mirrors.tidy(wanted, now):
+            log.info("mirrors.tidied", what=each)
+        return True
 
     # ---- answering -------------------------------------------------------------------------
 
@@ -209,7 +224,7 @@ class Sources:
         for spec in specs:
             wanted[spec.source.repo] = wanted.get(spec.source.repo, frozenset()) | {spec.source.branch}
         with self._lock:
-            self._wanted = wanted
+            self._wanted, self._is_read = wanted, True
             self._states = {repo: state for repo, state in self._states.items() if repo in wanted}
 
     def _check(self, sha: str, holders: Mapping[str, str]) -> Checked:

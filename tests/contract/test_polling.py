@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,7 @@ from reconciler.adapters.secret_box import SecretBox
 from reconciler.loop.polling import Poller
 from reconciler.loop.sources import Sources
 from reconciler.masking import Masker
-from tests.git_servers import HttpServer, Source, until
+from tests.git_servers import HttpServer, Source, git, until
 
 Files = Mapping[str, tuple[str, bytes]]
 SPEC = "apiVersion: gitstead/v1\nkind: Project\nsource: {{repo: {}}}\nbuild: {{type: static}}\n"
@@ -39,13 +40,13 @@ class Kept:
 class Asked:
     """A poller that never asks of its own accord after the first time, and what it told."""
 
-    def __init__(self, folder: Path, platform: str) -> None:
+    def __init__(self, folder: Path, platform: str, *, interval_s: float = 3600.0) -> None:
         self.news: list[str] = []
-        self._mirrors = Mirrors(
+        self.mirrors = Mirrors(
             folder / "mirrors", local_paths=(str(folder),), known_hosts=folder / "none", timeout_s=5.0
         )
         self.sources = Sources(
-            self._mirrors,
+            self.mirrors,
             Kept(),
             platform=(platform, "main"),
             instance="abc123",
@@ -53,13 +54,13 @@ class Asked:
             secrets=SecretBox(folder / "keys", Masker()),
         )
         self.poller = Poller(
-            self.sources, interval_s=3600.0, on_news=self.news.append, on_asked=lambda _: None, clock=time.time
+            self.sources, interval_s=interval_s, on_news=self.news.append, on_asked=lambda _: None, clock=time.time
         )
         self.poller.start()
 
     def close(self) -> None:
         self.poller.stop()
-        self._mirrors.close()
+        self.mirrors.close()
 
 
 @pytest.fixture
@@ -86,6 +87,39 @@ def asked(tmp_path: Path, app: Source) -> Iterator[Asked]:
 def test_a_repository_that_was_just_heard_of_is_among_all_that_are_asked(asked: Asked, app: Source) -> None:
     asked.poller.poll_now()
     until(lambda: str(app.bare) in asked.news, what="it is asked, long before its interval")
+
+
+def test_mirrors_are_tidied_once_the_specs_were_read(asked: Asked, app: Source, tmp_path: Path) -> None:
+    asked.poller.poll_now()
+    until(lambda: str(app.bare) in asked.news, what="the app's mirror is there")
+    left = Source(tmp_path, "left")
+    left.push({"a": "1"})
+    asked.mirrors.refresh(str(left.bare), frozenset({"main"}))
+    mirrors = sorted((tmp_path / "mirrors").glob("*.git"))
+    for mirror in mirrors:
+        os.utime(mirror, (1.0, 1.0))
+    assert asked.sources.tidy(time.time())
+    assert len(mirrors) == 3
+    assert len([*(tmp_path / "mirrors").glob("*.git")]) == 2
+
+
+def test_mirrors_are_tidied_at_start(tmp_path: Path, app: Source) -> None:
+    platform = Source(tmp_path, "platform")
+    platform.push(
+        {
+            "platform.yaml": "apiVersion: gitstead/v1\nkind: Platform\ndomain: localhost\n",
+            "projects/app.yaml": SPEC.format(app.bare),
+        }
+    )
+    left = tmp_path / "mirrors" / "left.git"
+    git("init", "-q", "--bare", str(left), cwd=tmp_path)
+    os.utime(left, (1.0, 1.0))
+    asked = Asked(tmp_path, str(platform.bare), interval_s=0.2)
+    until(lambda: asked.news == [str(platform.bare)], what="the platform repository is asked first")
+    assert left.exists(), "nothing goes before it is known what is named"
+    asked.sources.desired({})
+    until(lambda: not left.exists(), what="it was tidied")
+    asked.close()
 
 
 def test_one_that_is_asked_for_while_it_is_being_asked_is_asked_once_more(tmp_path: Path, app: Source) -> None:
