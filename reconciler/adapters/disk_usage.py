@@ -58,7 +58,7 @@ def low_text(spaces: Iterable[Space]) -> str:
 
 def _rounded(size_bytes: int) -> int:
     """Down to the first digit."""
-    step = 10 ** max(len(str(size_bytes)) - 1, 0)
+    step: int = 10 ** (len(str(size_bytes)) - 1)
     return size_bytes // step * step
 
 
