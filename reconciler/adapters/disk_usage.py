@@ -51,15 +51,14 @@ def space(folder: Path, floor_bytes: int | None) -> Space:
 
 
 def low_text(spaces: Iterable[Space]) -> str:
-    """Those below their floor, "" = none. In round figures, lest each byte is news (invariant 11)."""
-    low = (replace(each, free_bytes=_rounded(each.free_bytes)) for each in spaces if each.is_low)
-    return "; ".join(f"about {each}" for each in low)
+    """Those below their floor, "" = none."""
+    return "; ".join(str(each) for each in spaces if each.is_low)
 
 
-def _rounded(size_bytes: int) -> int:
-    """Down to the first digit."""
-    step: int = 10 ** (len(str(size_bytes)) - 1)
-    return size_bytes // step * step
+def rounded_up(found: Space) -> Space:
+    """In a round figure, lest each byte is news (invariant 11): 1.23 GB are less than 2 GB."""
+    step: int = 10 ** (len(str(found.free_bytes)) - 1)
+    return replace(found, free_bytes=(found.free_bytes // step + 1) * step)
 
 
 @dataclass(frozen=True)

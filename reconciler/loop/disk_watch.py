@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import structlog
 
-from reconciler.adapters.disk_usage import EngineDisk, EngineFacts, Room, Space, low_text
+from reconciler.adapters.disk_usage import EngineDisk, EngineFacts, Room, Space, rounded_up
 from reconciler.errors import EngineUnavailable, GitsteadError
 from reconciler.model.disk import Disk, images_text, shown
 
@@ -58,8 +58,9 @@ class DiskWatch:
         return self._disk
 
     def shortage(self) -> str:
-        """What is below the floor now, "" = nothing. Costs two system calls."""
-        return low_text(self.spaces())
+        """What is below the floor now, in round figures, "" = nothing. Costs two system calls."""
+        low = [f"less than {rounded_up(each)}" for each in self.spaces() if each.is_low]
+        return "; ".join(low)
 
     def spaces(self) -> tuple[Space, ...]:
         """The filesystems that builds need: the state folder's and, on this machine, the engine's."""
