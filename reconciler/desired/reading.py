@@ -18,6 +18,7 @@ from reconciler.desired.scalars import read_plain, shorten
 from reconciler.model.spec import Diagnostic
 
 MAX_DEPTH = 32
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels: no spec needs that"
 MAX_VALUES = 10_000
 MAX_PROBLEMS = 50
 
@@ -184,7 +185,7 @@ def _on_collection(reading: Reading, event: Any) -> None:
     if path is None:
         reading.stop(place, "a list or mapping stands in the place of a key: a key is a word")
     if len(reading.stack) >= MAX_DEPTH:
-        reading.stop(place, f"nested deeper than {MAX_DEPTH} levels: no spec needs that")
+        reading.stop(place, _TOO_DEEP)
     container: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
     reading.put(container)
     reading.stack.append(_Frame(container, path))
@@ -222,6 +223,8 @@ def _syntax_error(error: yaml.YAMLError, lines: Sequence[str]) -> tuple[Place, s
     line = lines[place.line - 1] if place.line <= len(lines) else ""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return place, "a tab indents this line: YAML is indented with spaces only"
+    if "maximum nesting depth" in problem:  # newer parsers have a limit of their own, and meet it first
+        return place, _TOO_DEEP
     advice = _ADVICE.get(problem, "")
     context = getattr(error, "context", None)
     where = f", {context}" if context and not advice else ""

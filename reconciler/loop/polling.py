@@ -26,8 +26,8 @@ class Poller:
     """`on_news` is called with the address of a repository whose state changed, `on_asked` with the time
     of each answer.
 
-    Every known repository is asked each `interval_s` ± 10 %; one with trouble less and less often,
-    up to every 5 minutes. Local ones too, as a net under the file watch. Mirrors are tidied daily.
+    Every known repository is asked each `interval_s` ± 10 %; a remote one with trouble less and less
+    often, up to every 5 minutes. Local ones too, as a net under the file watch. Mirrors are tidied daily.
     """
 
     def __init__(
@@ -125,7 +125,8 @@ class Poller:
         return now + self._pause_s(repo) if self._sources.was_asked(repo) else AT_ONCE
 
     def _pause_s(self, repo: str) -> float:
-        base = min(self._interval_s * 2.0 ** self._troubles.get(repo, 0), max(LONGEST_S, self._interval_s))
+        doublings = 0 if is_local(repo) else self._troubles.get(repo, 0)
+        base = min(self._interval_s * 2.0**doublings, max(LONGEST_S, self._interval_s))
         return base * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load, hides nothing
 
     def _poll(self, repo: str) -> None:
