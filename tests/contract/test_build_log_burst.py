@@ -83,9 +83,13 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_100_000_short_lines_at_once_are_whole_on_this_machines_engine(folder: Path) -> None:
+    """On a busy machine an engine before 23 may lose track of any flood: then its log says so."""
     with engine_of_this_machine() as engine, tiny_image(host=engine.url) as image:
         build = Build(engine.url, folder)
-        lines, step = build.run(image, SHORT)
+        for _ in range(4):
+            lines, step = build.run(image, SHORT)
+            if not build.is_clipped():
+                break
         expected = [f"{number:06d}" for number in range(LINES // 2)]
         assert [line.text for line in lines if line.stream == "stdout"] == expected
         assert [line.text for line in lines if line.stream == "stderr"] == expected
